@@ -1,0 +1,2 @@
+//! Records shared between the BPF programs and user space.
+#![no_std]

@@ -1,0 +1,1 @@
+//! Reads this machine's kernel state: rules, addresses, routes, sockets, namespaces.

@@ -1,0 +1,1 @@
+//! A cluster's network in namespaces: nodes, pods, rules, listeners, faults.

@@ -1,0 +1,1 @@
+//! Loads the BPF programs and reads what they saw.

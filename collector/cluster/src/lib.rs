@@ -1,0 +1,1 @@
+//! Watches the API server or files and keeps the objects current.

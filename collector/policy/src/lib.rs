@@ -1,0 +1,1 @@
+//! Evaluates NetworkPolicies and names the nearest miss.

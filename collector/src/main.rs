@@ -1,0 +1,3 @@
+//! The collector: takes evidence in, answers questions.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Keeps the evidence of the last minutes on disk.

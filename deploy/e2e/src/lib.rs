@@ -1,0 +1,1 @@
+//! Story tests: the three binaries as processes, in the lab.

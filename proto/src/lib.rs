@@ -1,0 +1,1 @@
+//! The wire schema and its only translation to and from the model.

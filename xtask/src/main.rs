@@ -1,0 +1,3 @@
+//! Project tasks: setup, demo, test, bench, codegen, tidy, ci.
+
+fn main() {}
