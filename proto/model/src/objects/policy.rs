@@ -74,6 +74,9 @@ pub struct NetworkPolicy {
     pub ingress: Vec<PolicyRule>,
     /// Rules that admit out of the pods.
     pub egress: Vec<PolicyRule>,
+    /// Paths of fields that could not be understood; what the policy admits is then only partly known.
+    #[serde(default)]
+    pub unread: Vec<String>,
 }
 
 impl NetworkPolicy {
