@@ -4,6 +4,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod convert;
+pub mod duration;
+
 #[allow(
     missing_docs,
     clippy::all,
@@ -14,5 +17,10 @@
 #[path = "generated/whydropped.v1.rs"]
 pub mod v1;
 
+pub use convert::ConvertError;
+
 /// The compiled schema: a serialised `google.protobuf.FileDescriptorSet`, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");
+
+/// Minor version of the schema spoken here (`Hello.protocol_version`). Peers work together one version apart.
+pub const PROTOCOL_VERSION: u32 = 1;
