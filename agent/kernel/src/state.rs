@@ -1,0 +1,198 @@
+//! Everything a walk needs from one namespace, read in one go, and a cheap way to know that its rules are still the same.
+//!
+//! Parsing the rules is the business of `rules`.
+
+use model::node_state::{Link, NodeState};
+use model::{Family, Gap};
+
+use crate::addresses;
+use crate::enter::in_netns;
+use crate::error::Error;
+use crate::iptables;
+use crate::links;
+use crate::machine::now;
+use crate::netns::Known;
+use crate::nft;
+use crate::nl::{self, Netlink};
+use crate::routes;
+use crate::sysctls;
+
+/// Which rule set was read: equal tokens mean equal rules, as far as a token can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RulesToken {
+    /// The nft generation; `None` where the kernel has no nf_tables.
+    generation: Option<u32>,
+    /// Whether legacy tables exist, for whose contents no cheap sign of change is known: entry counts stay the same when
+    /// one rule replaces another.
+    legacy: bool,
+}
+
+/// Whether rules have changed since a token was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// They are the same.
+    Unchanged,
+    /// Something changed.
+    Changed,
+    /// Legacy tables hold rules: read them again.
+    CannotTell,
+}
+
+/// A state and the token that its rules had.
+#[derive(Clone, Debug)]
+pub struct StampedState {
+    /// What was read.
+    pub state: NodeState,
+    /// `None` if the rules changed while they were read, or the token could not be had: do not cache.
+    pub token: Option<RulesToken>,
+}
+
+/// Rules may be written every second; between two writes there is time for a read.
+const ATTEMPTS: u32 = 3;
+
+/// Reads rules, interfaces, addresses, routes and sysctls of a namespace. What cannot be read is a gap in the result.
+pub fn read_state(netns: &Known) -> NodeState {
+    read_state_stamped(netns).state
+}
+
+/// The same with the token for a cache.
+pub fn read_state_stamped(netns: &Known) -> StampedState {
+    let read_at = now();
+    in_netns(&netns.handle, read_here).unwrap_or_else(|error| StampedState {
+        state: NodeState {
+            read_at,
+            gaps: vec![Gap::new(
+                format!("state of network namespace {}", netns.netns.inode),
+                error.in_words(),
+            )],
+            ..NodeState::default()
+        },
+        token: None,
+    })
+}
+
+/// The token of the rules as they are now.
+pub fn rules_token(netns: &Known) -> Result<RulesToken, Error> {
+    in_netns(&netns.handle, token_here)?
+}
+
+/// Whether the namespace's rules changed since the token was taken.
+pub fn rules_changed(netns: &Known, since: &RulesToken) -> Result<Change, Error> {
+    let current = rules_token(netns)?;
+    Ok(if current.generation != since.generation || current.legacy != since.legacy {
+        Change::Changed
+    } else if current.legacy {
+        Change::CannotTell
+    } else {
+        Change::Unchanged
+    })
+}
+
+fn token_here() -> Result<RulesToken, Error> {
+    let legacy = [Family::Ipv4, Family::Ipv6]
+        .into_iter()
+        .any(|family| iptables::legacy_tables(family, &mut Vec::new()));
+    Ok(RulesToken { generation: nft::generation()?, legacy })
+}
+
+fn read_here() -> StampedState {
+    let mut state = NodeState { read_at: now(), ..NodeState::default() };
+    let links = read_links_and_routes(&mut state);
+    let mut gaps = std::mem::take(&mut state.gaps);
+    state.sysctls = sysctls::read(&links, &mut gaps);
+    state.gaps = gaps;
+    let mut token = None;
+    for _ in 0..ATTEMPTS {
+        let before = token_here();
+        let rules = read_rules();
+        let after = token_here();
+        let same = match (&before, &after) {
+            (Ok(before), Ok(after)) => before == after,
+            // Without a generation there is nothing to compare; the save tools read each table whole.
+            _ => true,
+        };
+        state.iptables = rules.iptables;
+        state.foreign_nft_tables = rules.foreign;
+        token = before.ok().filter(|_| same);
+        if same {
+            state.gaps.extend(rules.gaps);
+            return StampedState { state, token };
+        }
+        state.read_at = now();
+        if rules.gaps.is_empty() {
+            continue;
+        }
+        tracing::debug!(gaps = rules.gaps.len(), "rules changed while they were read, reading again");
+    }
+    state.gaps.push(
+        Gap::new("rules", format!("they changed while they were read, {ATTEMPTS} times in a row"))
+            .with_remedy("ask again"),
+    );
+    StampedState { state, token }
+}
+
+struct Rules {
+    iptables: Vec<model::node_state::SavedRules>,
+    foreign: Vec<String>,
+    gaps: Vec<Gap>,
+}
+
+fn read_rules() -> Rules {
+    let mut gaps = Vec::new();
+    let mut deciding = Vec::new();
+    let tables = match nft_tables(&mut deciding) {
+        Ok(tables) => tables,
+        Err(error) => {
+            gaps.push(Gap::new("nftables tables", error.in_words()));
+            None
+        }
+    };
+    let saved = iptables::save(tables.as_deref(), &mut gaps);
+    let foreign = deciding
+        .iter()
+        .filter(|table| !table.named_as_iptables() || saved.incompatible.contains(table))
+        .map(nft::Table::in_words)
+        .collect();
+    Rules { iptables: saved.rules, foreign, gaps }
+}
+
+/// All nft tables; an empty list where the kernel has no nf_tables.
+fn nft_tables(deciding: &mut Vec<nft::Table>) -> Result<Option<Vec<nft::Table>>, Error> {
+    let Some(mut netlink) = nft::open()? else { return Ok(Some(Vec::new())) };
+    let Some(tables) = nft::tables(&mut netlink)? else { return Ok(Some(Vec::new())) };
+    if tables.iter().any(|table| !table.named_as_iptables()) || !tables.is_empty() {
+        *deciding = nft::deciding_tables(&mut netlink)?;
+    }
+    Ok(Some(tables))
+}
+
+fn read_links_and_routes(state: &mut NodeState) -> Vec<Link> {
+    let gaps = &mut state.gaps;
+    let mut keep = |what: &str, error: &Error| gaps.push(Gap::new(what, error.in_words()));
+    let mut netlink = match Netlink::open(nl::ROUTE) {
+        Ok(netlink) => netlink,
+        Err(error) => {
+            keep("interfaces, addresses and routes", &error);
+            return Vec::new();
+        }
+    };
+    match links::read(&mut netlink) {
+        Ok(named) => state.links = named.into_iter().map(|entry| entry.link).collect(),
+        Err(error) => keep("interfaces", &error),
+    }
+    match addresses::read(&mut netlink, &state.links) {
+        Ok(addresses) => state.addresses = addresses,
+        Err(error) => keep("addresses", &error),
+    }
+    for family in [Family::Ipv4, Family::Ipv6] {
+        match routes::read(&mut netlink, family, &state.links) {
+            Ok(routes) => state.routes.extend(routes),
+            Err(error) => keep(&format!("{family} routes"), &error),
+        }
+        match routes::read_rules(&mut netlink, family) {
+            Ok(rules) => state.routing_rules.extend(rules),
+            Err(error) => keep(&format!("{family} routing rules"), &error),
+        }
+    }
+    state.links.clone()
+}
