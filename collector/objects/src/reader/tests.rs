@@ -1,0 +1,1 @@
+//! Files and server objects, read and refused.

@@ -1,0 +1,1 @@
+//! Questions as typed, and what becomes of them.

@@ -1,0 +1,1 @@
+//! Endpoints from slices and from pods.
