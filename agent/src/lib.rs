@@ -1,0 +1,13 @@
+//! The per-node agent: sees dropped connection attempts, reads this node's rules on demand, and tells the collector.
+//!
+//! Reading the kernel is the business of `kernel` and `trace`, walking rules that of `rules`; this crate joins them
+//! and keeps the connection. It draws no conclusions.
+
+pub mod config;
+pub mod health;
+pub mod link;
+pub mod metrics;
+pub mod outbox;
+
+#[cfg(test)]
+mod testing;
