@@ -43,7 +43,7 @@ pub fn on_kfree_skb(ctx: &BtfTracePointContext) {
         dst: headers.dst,
         reason,
         flags: if headers.acknowledges { FLAG_SYN | FLAG_ACK } else { FLAG_SYN },
-        dst_port: headers.dst_port,
+        server_port: headers.server_port,
         protocol: packet::TCP,
         family: headers.family,
         padding: 0,
@@ -55,7 +55,7 @@ pub fn on_kfree_skb(ctx: &BtfTracePointContext) {
         mark,
         in_ifindex,
         ifindex,
-        src_port: headers.src_port,
+        client_port: headers.client_port,
         padding: 0,
     };
     emit::count(&key, &value);

@@ -82,7 +82,7 @@ fn add(drops: &HashMap<DropKey, DropValue>, key: &DropKey, value: &DropValue) ->
         (&raw mut (*known).mark).write_volatile(value.mark);
         (&raw mut (*known).in_ifindex).write_volatile(value.in_ifindex);
         (&raw mut (*known).ifindex).write_volatile(value.ifindex);
-        (&raw mut (*known).src_port).write_volatile(value.src_port);
+        (&raw mut (*known).client_port).write_volatile(value.client_port);
     }
     true
 }

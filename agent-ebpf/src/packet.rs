@@ -34,8 +34,8 @@ const MAX_EXTENSIONS: usize = 4;
 pub struct Handshake {
     pub src: [u8; 16],
     pub dst: [u8; 16],
-    pub src_port: u16,
-    pub dst_port: u16,
+    pub client_port: u16,
+    pub server_port: u16,
     pub family: u8,
     pub acknowledges: bool,
 }
@@ -78,18 +78,11 @@ fn ipv4(network: u64) -> Option<Handshake> {
     } else {
         read(network + header_len as u64)?
     };
-    let acknowledges = first_flags(segment[13])?;
+    let Ports { client, server, acknowledges } = opening(&segment)?;
     let (mut src, mut dst) = ([0; 16], [0; 16]);
     src[..4].copy_from_slice(&packet[12..16]);
     dst[..4].copy_from_slice(&packet[16..20]);
-    Some(Handshake {
-        src,
-        dst,
-        src_port: u16::from_be_bytes([segment[0], segment[1]]),
-        dst_port: u16::from_be_bytes([segment[2], segment[3]]),
-        family: FAMILY_IPV4,
-        acknowledges,
-    })
+    Some(Handshake { src, dst, client_port: client, server_port: server, family: FAMILY_IPV4, acknowledges })
 }
 
 #[inline(always)]
@@ -99,18 +92,11 @@ fn ipv6(network: u64) -> Option<Handshake> {
         return None;
     }
     let segment: [u8; TCP_LEN] = read(transport(network, header[6])?)?;
-    let acknowledges = first_flags(segment[13])?;
+    let Ports { client, server, acknowledges } = opening(&segment)?;
     let (mut src, mut dst) = ([0; 16], [0; 16]);
     src.copy_from_slice(&header[8..24]);
     dst.copy_from_slice(&header[24..40]);
-    Some(Handshake {
-        src,
-        dst,
-        src_port: u16::from_be_bytes([segment[0], segment[1]]),
-        dst_port: u16::from_be_bytes([segment[2], segment[3]]),
-        family: FAMILY_IPV6,
-        acknowledges,
-    })
+    Some(Handshake { src, dst, client_port: client, server_port: server, family: FAMILY_IPV6, acknowledges })
 }
 
 /// Where the TCP header of an IPv6 packet starts, past at most [`MAX_EXTENSIONS`] extension headers.
@@ -143,10 +129,27 @@ fn transport(network: u64, first: u8) -> Option<u64> {
     if next == TCP { Some(at) } else { None }
 }
 
-/// For a SYN `Some(false)`, for a SYN+ACK `Some(true)`, else nothing: later packets say nothing of reachability.
+/// The ports of a segment, by role.
+struct Ports {
+    client: u16,
+    server: u16,
+    acknowledges: bool,
+}
+
+/// The ports if this is a SYN or a SYN+ACK; later segments say nothing of reachability.
 #[inline(always)]
-fn first_flags(flags: u8) -> Option<bool> {
-    if flags & (SYN | RST | FIN) == SYN { Some(flags & ACK != 0) } else { None }
+fn opening(segment: &[u8; TCP_LEN]) -> Option<Ports> {
+    let flags = segment[13];
+    if flags & (SYN | RST | FIN) != SYN {
+        return None;
+    }
+    let src = u16::from_be_bytes([segment[0], segment[1]]);
+    let dst = u16::from_be_bytes([segment[2], segment[3]]);
+    Some(if flags & ACK == 0 {
+        Ports { client: src, server: dst, acknowledges: false }
+    } else {
+        Ports { client: dst, server: src, acknowledges: true }
+    })
 }
 
 #[inline(always)]

@@ -14,7 +14,7 @@ pub const FAMILY_IPV4: u8 = 4;
 /// [`DropKey::family`] of an IPv6 packet.
 pub const FAMILY_IPV6: u8 = 6;
 
-/// What makes two dropped packets the same drop. The source port is left out: a retry changes it, and a flood of
+/// What makes two dropped packets the same drop. The client's port is left out: a retry changes it, and a flood of
 /// random ports would make every packet a drop of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
@@ -31,8 +31,8 @@ pub struct DropKey {
     pub reason: u32,
     /// [`FLAG_SYN`], [`FLAG_ACK`].
     pub flags: u32,
-    /// Destination port in host order.
-    pub dst_port: u16,
+    /// The server's port in host order: destination port of a SYN, source port of a SYN+ACK.
+    pub server_port: u16,
     /// IANA protocol number.
     pub protocol: u8,
     /// [`FAMILY_IPV4`] or [`FAMILY_IPV6`].
@@ -57,8 +57,8 @@ pub struct DropValue {
     pub in_ifindex: u32,
     /// Interface the latest belonged to when it was dropped (the outgoing one after routing); 0 if none.
     pub ifindex: u32,
-    /// Source port of the latest, host order.
-    pub src_port: u16,
+    /// The client's port in the latest, host order: source port of a SYN, destination port of a SYN+ACK.
+    pub client_port: u16,
     /// Always zero.
     pub padding: u16,
 }

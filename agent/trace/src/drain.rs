@@ -37,9 +37,10 @@ pub enum DrainError {
 pub struct Drop {
     /// Net cookie of the namespace the packet was in; 0 if nothing told it.
     pub netns_cookie: u64,
-    /// The flow as the packet looked when it was dropped.
+    /// The flow as the packet looked when it was dropped. Of a reply, the source is the server and the destination
+    /// the client, whose port is that of the latest packet: drops are told apart by the server's port alone.
     pub tuple: Tuple,
-    /// The latest packet's source port.
+    /// The latest packet's source port: the client's, or of a reply the server's.
     pub last_src_port: u16,
     /// Whether this was the answering half of the handshake (SYN+ACK).
     pub reply: bool,
@@ -132,14 +133,6 @@ impl Side {
         }
     }
 
-    const fn of<T>(self, pair: &[T; 2]) -> &T {
-        let [first, second] = pair;
-        match self {
-            Self::First => first,
-            Self::Second => second,
-        }
-    }
-
     const fn of_mut<T>(self, pair: &mut [T; 2]) -> &mut T {
         let [first, second] = pair;
         match self {
@@ -224,15 +217,18 @@ impl Tracer {
     }
 
     fn describe(&self, key: &DropKey, value: &DropValue, clock: &Clock) -> Option<Drop> {
+        let reply = key.flags & FLAG_ACK != 0;
+        let (src_port, dst_port) =
+            if reply { (key.server_port, value.client_port) } else { (value.client_port, key.server_port) };
         Some(Drop {
             netns_cookie: key.netns,
             tuple: Tuple {
                 protocol: Protocol::from_number(key.protocol)?,
                 src: address(key.family, key.src)?,
-                dst: SocketAddr::new(address(key.family, key.dst)?, key.dst_port),
+                dst: SocketAddr::new(address(key.family, key.dst)?, dst_port),
             },
-            last_src_port: value.src_port,
-            reply: key.flags & FLAG_ACK != 0,
+            last_src_port: src_port,
+            reply,
             reason: self.reasons.name(key.reason),
             location: self.symbols.name(key.location),
             in_ifindex: value.in_ifindex,

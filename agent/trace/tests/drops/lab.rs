@@ -96,6 +96,8 @@ impl Netns {
         let mut netns = Self { name, cookie: 0 };
         netns.cookie = netns.enter(cookie);
         netns.ip("link set lo up");
+        // A tentative link-local address sends no neighbour solicitation: a forwarded IPv6 packet would wait.
+        netns.sysctl("net/ipv6/conf/default/accept_dad", "0");
         netns
     }
 
@@ -154,10 +156,17 @@ impl Netns {
         })
     }
 
-    /// Tries one connection, too short for a SYN to be sent twice.
-    pub fn connect(&self, address: &str, port: u16) -> std::io::Result<TcpStream> {
+    /// Tries one connection that is to fail, too short for a SYN to be sent twice.
+    pub fn fail_to_connect(&self, address: &str, port: u16) {
         let address = SocketAddr::new(address.parse().expect("an address"), port);
-        self.enter(move || TcpStream::connect_timeout(&address, Duration::from_millis(300)))
+        let result = self.enter(move || TcpStream::connect_timeout(&address, Duration::from_millis(300)));
+        assert!(result.is_err(), "the connection to {address} was to fail");
+    }
+
+    /// Makes one connection.
+    pub fn connect(&self, address: &str, port: u16) -> TcpStream {
+        let address = SocketAddr::new(address.parse().expect("an address"), port);
+        self.enter(move || TcpStream::connect_timeout(&address, Duration::from_secs(10))).expect("connect")
     }
 
     /// Listens on all addresses.
