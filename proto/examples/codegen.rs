@@ -1,5 +1,7 @@
 //! Writes the Rust code and the descriptor set of the schema into a directory; `cargo xtask codegen` runs it and
 //! compares. It is no build script: users of the crate need neither protoc nor this generator.
+//!
+//! It is built together with the crate: change the schema and generate first, then the code that uses the new fields.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,10 +21,13 @@ fn main() -> Result<()> {
     compiler.include_source_info(true).include_imports(true).open_files(FILES.map(|file| root.join(file)))?;
     let mut descriptors = compiler.file_descriptor_set();
 
+    // Type names lead from a message to its descriptor, for the JSON mapping.
+    let mut config = tonic_prost_build::Config::new();
+    config.enable_type_names();
     tonic_prost_build::configure()
         .build_transport(false)
         .out_dir(&out)
-        .compile_fds(descriptors.clone())
+        .compile_fds_with_config(descriptors.clone(), config)
         .context("generate code")?;
     let code = out.join("whydropped.v1.rs");
     let formatted = Command::new("rustfmt")

@@ -5,7 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 /// The longest span taken: a year. Longer ones are typing mistakes.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+const LONGEST: Duration = Duration::from_hours(366 * 24);
 
 /// Why a text is no span of time.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

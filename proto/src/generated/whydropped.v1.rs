@@ -37,6 +37,16 @@ pub mod protocol {
         }
     }
 }
+impl ::prost::Name for Protocol {
+    const NAME: &'static str = "Protocol";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Protocol".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Protocol".into()
+    }
+}
 /// An address family.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Family {}
@@ -70,6 +80,16 @@ pub mod family {
                 _ => None,
             }
         }
+    }
+}
+impl ::prost::Name for Family {
+    const NAME: &'static str = "Family";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Family".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Family".into()
     }
 }
 /// Who implements Services on a node.
@@ -123,6 +143,16 @@ pub mod service_proxy {
         }
     }
 }
+impl ::prost::Name for ServiceProxy {
+    const NAME: &'static str = "ServiceProxy";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.ServiceProxy".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.ServiceProxy".into()
+    }
+}
 /// How well a source of evidence works on a node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SourceHealth {}
@@ -161,6 +191,16 @@ pub mod source_health {
         }
     }
 }
+impl ::prost::Name for SourceHealth {
+    const NAME: &'static str = "SourceHealth";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.SourceHealth".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.SourceHealth".into()
+    }
+}
 /// One source of evidence and its state.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SourceState {
@@ -173,6 +213,16 @@ pub struct SourceState {
     #[prost(string, tag = "3")]
     pub detail: ::prost::alloc::string::String,
 }
+impl ::prost::Name for SourceState {
+    const NAME: &'static str = "SourceState";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.SourceState".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.SourceState".into()
+    }
+}
 /// Something that was needed and not had.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Gap {
@@ -184,6 +234,16 @@ pub struct Gap {
     #[prost(string, tag = "3")]
     pub remedy: ::prost::alloc::string::String,
 }
+impl ::prost::Name for Gap {
+    const NAME: &'static str = "Gap";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Gap".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Gap".into()
+    }
+}
 /// An address and a port. The address has 4 or 16 bytes, in network order.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SocketAddress {
@@ -192,6 +252,16 @@ pub struct SocketAddress {
     #[prost(uint32, tag = "2")]
     pub port: u32,
 }
+impl ::prost::Name for SocketAddress {
+    const NAME: &'static str = "SocketAddress";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.SocketAddress".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.SocketAddress".into()
+    }
+}
 /// Namespace and name of an object; the namespace is empty for cluster-scoped kinds.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ObjectKey {
@@ -199,6 +269,16 @@ pub struct ObjectKey {
     pub namespace: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ObjectKey {
+    const NAME: &'static str = "ObjectKey";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.ObjectKey".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.ObjectKey".into()
+    }
 }
 /// Where a packet enters the node whose rules are walked.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -238,6 +318,16 @@ pub mod origin {
         }
     }
 }
+impl ::prost::Name for Origin {
+    const NAME: &'static str = "Origin";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Origin".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Origin".into()
+    }
+}
 /// The packet a walk follows.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Packet {
@@ -255,6 +345,16 @@ pub struct Packet {
     pub src_port: ::core::option::Option<u32>,
     #[prost(message, optional, tag = "6")]
     pub dst: ::core::option::Option<SocketAddress>,
+}
+impl ::prost::Name for Packet {
+    const NAME: &'static str = "Packet";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Packet".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Packet".into()
+    }
 }
 /// Which program interface wrote a rule.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -297,6 +397,16 @@ pub mod backend {
         }
     }
 }
+impl ::prost::Name for Backend {
+    const NAME: &'static str = "Backend";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Backend".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Backend".into()
+    }
+}
 /// One rule, or a base chain's policy, as its own tool prints it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RuleRef {
@@ -319,6 +429,16 @@ pub struct RuleRef {
     /// The object it stands for; empty if none.
     #[prost(string, tag = "8")]
     pub object: ::prost::alloc::string::String,
+}
+impl ::prost::Name for RuleRef {
+    const NAME: &'static str = "RuleRef";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.RuleRef".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.RuleRef".into()
+    }
 }
 /// What happens to a packet in the end, on one node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -364,6 +484,16 @@ pub mod outcome {
         }
     }
 }
+impl ::prost::Name for Outcome {
+    const NAME: &'static str = "Outcome";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Outcome".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Outcome".into()
+    }
+}
 /// Whether the source address is rewritten on the way out.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Masquerade {}
@@ -402,6 +532,16 @@ pub mod masquerade {
         }
     }
 }
+impl ::prost::Name for Masquerade {
+    const NAME: &'static str = "Masquerade";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Masquerade".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Masquerade".into()
+    }
+}
 /// What one step did.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Action {
@@ -413,6 +553,16 @@ pub mod action {
     /// A part without content.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Nothing {}
+    impl ::prost::Name for Nothing {
+        const NAME: &'static str = "Nothing";
+        const PACKAGE: &'static str = "whydropped.v1";
+        fn full_name() -> ::prost::alloc::string::String {
+            "whydropped.v1.Action.Nothing".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "/whydropped.v1.Action.Nothing".into()
+        }
+    }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Kind {
         /// Into this chain.
@@ -445,6 +595,16 @@ pub mod action {
         Unknown(::prost::alloc::string::String),
     }
 }
+impl ::prost::Name for Action {
+    const NAME: &'static str = "Action";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Action".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Action".into()
+    }
+}
 /// One thing that happened to the packet.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Step {
@@ -458,6 +618,16 @@ pub struct Step {
     /// The rule's packet counter when it was read.
     #[prost(uint64, optional, tag = "4")]
     pub packets: ::core::option::Option<u64>,
+}
+impl ::prost::Name for Step {
+    const NAME: &'static str = "Step";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Step".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Step".into()
+    }
 }
 /// One way the packet can go.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -483,6 +653,16 @@ pub struct Branch {
     #[prost(message, repeated, tag = "10")]
     pub gaps: ::prost::alloc::vec::Vec<Gap>,
 }
+impl ::prost::Name for Branch {
+    const NAME: &'static str = "Branch";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Branch".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Branch".into()
+    }
+}
 /// What of the node's rules speaks for or against a Service proxy serving it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProxyFacts {
@@ -497,6 +677,16 @@ pub struct ProxyFacts {
     #[prost(string, repeated, tag = "5")]
     pub evidence: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+impl ::prost::Name for ProxyFacts {
+    const NAME: &'static str = "ProxyFacts";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.ProxyFacts".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.ProxyFacts".into()
+    }
+}
 /// Identity and age of the rules a walk used.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RulesStamp {
@@ -506,6 +696,16 @@ pub struct RulesStamp {
     pub fingerprint: u64,
     #[prost(uint64, tag = "3")]
     pub unchanged_since_ms: u64,
+}
+impl ::prost::Name for RulesStamp {
+    const NAME: &'static str = "RulesStamp";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.RulesStamp".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.RulesStamp".into()
+    }
 }
 /// The result of walking one packet through one namespace.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -524,6 +724,16 @@ pub struct Walk {
     #[prost(message, repeated, tag = "6")]
     pub gaps: ::prost::alloc::vec::Vec<Gap>,
 }
+impl ::prost::Name for Walk {
+    const NAME: &'static str = "Walk";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Walk".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Walk".into()
+    }
+}
 /// A network namespace as one node's agent knows it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Netns {
@@ -539,6 +749,16 @@ pub mod netns {
     /// The node's own namespace.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct NodeOwner {}
+    impl ::prost::Name for NodeOwner {
+        const NAME: &'static str = "NodeOwner";
+        const PACKAGE: &'static str = "whydropped.v1";
+        fn full_name() -> ::prost::alloc::string::String {
+            "whydropped.v1.Netns.NodeOwner".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "/whydropped.v1.Netns.NodeOwner".into()
+        }
+    }
     /// A pod's namespace.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct PodOwner {
@@ -548,9 +768,29 @@ pub mod netns {
         #[prost(bytes = "vec", repeated, tag = "2")]
         pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
     }
+    impl ::prost::Name for PodOwner {
+        const NAME: &'static str = "PodOwner";
+        const PACKAGE: &'static str = "whydropped.v1";
+        fn full_name() -> ::prost::alloc::string::String {
+            "whydropped.v1.Netns.PodOwner".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "/whydropped.v1.Netns.PodOwner".into()
+        }
+    }
     /// A namespace whose owner could not be shown.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct UnknownOwner {}
+    impl ::prost::Name for UnknownOwner {
+        const NAME: &'static str = "UnknownOwner";
+        const PACKAGE: &'static str = "whydropped.v1";
+        fn full_name() -> ::prost::alloc::string::String {
+            "whydropped.v1.Netns.UnknownOwner".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "/whydropped.v1.Netns.UnknownOwner".into()
+        }
+    }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Owner {
         #[prost(message, tag = "3")]
@@ -559,6 +799,16 @@ pub mod netns {
         Pod(PodOwner),
         #[prost(message, tag = "5")]
         Unknown(UnknownOwner),
+    }
+}
+impl ::prost::Name for Netns {
+    const NAME: &'static str = "Netns";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Netns".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Netns".into()
     }
 }
 /// Names one record for ever.
@@ -571,6 +821,16 @@ pub struct RecordId {
     pub boot: ::prost::alloc::string::String,
     #[prost(uint64, tag = "3")]
     pub sequence: u64,
+}
+impl ::prost::Name for RecordId {
+    const NAME: &'static str = "RecordId";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.RecordId".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.RecordId".into()
+    }
 }
 /// First packets of one flow that the kernel threw away for one reason at one place.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -610,6 +870,16 @@ pub struct DropRecord {
     #[prost(message, optional, tag = "15")]
     pub walk: ::core::option::Option<Walk>,
 }
+impl ::prost::Name for DropRecord {
+    const NAME: &'static str = "DropRecord";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.DropRecord".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.DropRecord".into()
+    }
+}
 /// A listening socket.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Listener {
@@ -629,6 +899,16 @@ pub struct Listener {
     #[prost(uint32, optional, tag = "7")]
     pub pid: ::core::option::Option<u32>,
 }
+impl ::prost::Name for Listener {
+    const NAME: &'static str = "Listener";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Listener".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Listener".into()
+    }
+}
 /// The listening sockets of a pod's namespace.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListenerReport {
@@ -636,6 +916,16 @@ pub struct ListenerReport {
     pub listeners: ::prost::alloc::vec::Vec<Listener>,
     #[prost(uint64, tag = "2")]
     pub read_at_ms: u64,
+}
+impl ::prost::Name for ListenerReport {
+    const NAME: &'static str = "ListenerReport";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.ListenerReport".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.ListenerReport".into()
+    }
 }
 /// What an agent sends.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -661,6 +951,16 @@ pub mod agent_message {
         Pong(super::Pong),
     }
 }
+impl ::prost::Name for AgentMessage {
+    const NAME: &'static str = "AgentMessage";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.AgentMessage".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.AgentMessage".into()
+    }
+}
 /// What the collector sends.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CollectorMessage {
@@ -683,6 +983,16 @@ pub mod collector_message {
         Pong(super::Pong),
     }
 }
+impl ::prost::Name for CollectorMessage {
+    const NAME: &'static str = "CollectorMessage";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.CollectorMessage".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.CollectorMessage".into()
+    }
+}
 /// Who is speaking. Sent once, first.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Hello {
@@ -700,6 +1010,16 @@ pub struct Hello {
     #[prost(uint32, tag = "5")]
     pub protocol_version: u32,
 }
+impl ::prost::Name for Hello {
+    const NAME: &'static str = "Hello";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Hello".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Hello".into()
+    }
+}
 /// The collector accepts the agent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Welcome {
@@ -710,6 +1030,16 @@ pub struct Welcome {
     /// Highest sequence of this boot that the collector already keeps; 0 if none.
     #[prost(uint64, tag = "3")]
     pub kept_sequence: u64,
+}
+impl ::prost::Name for Welcome {
+    const NAME: &'static str = "Welcome";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Welcome".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Welcome".into()
+    }
 }
 /// What the agent can see, and what it lost. Sent after Welcome and whenever it changes.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -723,17 +1053,47 @@ pub struct Status {
     #[prost(enumeration = "service_proxy::Value", optional, tag = "3")]
     pub service_proxy: ::core::option::Option<i32>,
 }
+impl ::prost::Name for Status {
+    const NAME: &'static str = "Status";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Status".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Status".into()
+    }
+}
 /// Drop records in the order of their sequence.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Drops {
     #[prost(message, repeated, tag = "1")]
     pub records: ::prost::alloc::vec::Vec<DropRecord>,
 }
+impl ::prost::Name for Drops {
+    const NAME: &'static str = "Drops";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Drops".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Drops".into()
+    }
+}
 /// The collector keeps every record of this boot up to and including this sequence; they need not be sent again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DropsAck {
     #[prost(uint64, tag = "1")]
     pub through_sequence: u64,
+}
+impl ::prost::Name for DropsAck {
+    const NAME: &'static str = "DropsAck";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.DropsAck".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.DropsAck".into()
+    }
 }
 /// A question to the agent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -760,6 +1120,16 @@ pub mod probe {
         Listeners(super::ListenersProbe),
     }
 }
+impl ::prost::Name for Probe {
+    const NAME: &'static str = "Probe";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Probe".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Probe".into()
+    }
+}
 /// Which network namespace of the node is asked about.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Scope {
@@ -771,12 +1141,32 @@ pub mod scope {
     /// The node's own.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct NodeScope {}
+    impl ::prost::Name for NodeScope {
+        const NAME: &'static str = "NodeScope";
+        const PACKAGE: &'static str = "whydropped.v1";
+        fn full_name() -> ::prost::alloc::string::String {
+            "whydropped.v1.Scope.NodeScope".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "/whydropped.v1.Scope.NodeScope".into()
+        }
+    }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Kind {
         #[prost(message, tag = "1")]
         Node(NodeScope),
         #[prost(message, tag = "2")]
         Pod(super::PodTarget),
+    }
+}
+impl ::prost::Name for Scope {
+    const NAME: &'static str = "Scope";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Scope".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Scope".into()
     }
 }
 /// A pod as an agent can find it.
@@ -790,6 +1180,16 @@ pub struct PodTarget {
     #[prost(bytes = "vec", repeated, tag = "3")]
     pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
+impl ::prost::Name for PodTarget {
+    const NAME: &'static str = "PodTarget";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.PodTarget".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.PodTarget".into()
+    }
+}
 /// What do the rules of this namespace do to this packet?
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WalkProbe {
@@ -798,6 +1198,16 @@ pub struct WalkProbe {
     #[prost(message, optional, tag = "2")]
     pub packet: ::core::option::Option<Packet>,
 }
+impl ::prost::Name for WalkProbe {
+    const NAME: &'static str = "WalkProbe";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.WalkProbe".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.WalkProbe".into()
+    }
+}
 /// What listens in this pod?
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListenersProbe {
@@ -805,6 +1215,16 @@ pub struct ListenersProbe {
     pub pod: ::core::option::Option<PodTarget>,
     #[prost(enumeration = "protocol::Value", tag = "2")]
     pub protocol: i32,
+}
+impl ::prost::Name for ListenersProbe {
+    const NAME: &'static str = "ListenersProbe";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.ListenersProbe".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.ListenersProbe".into()
+    }
 }
 /// The answer to one Probe.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -827,17 +1247,47 @@ pub mod probe_answer {
         Failed(super::Gap),
     }
 }
+impl ::prost::Name for ProbeAnswer {
+    const NAME: &'static str = "ProbeAnswer";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.ProbeAnswer".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.ProbeAnswer".into()
+    }
+}
 /// Are you there? Sent after silence; answered by Pong.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Ping {
     #[prost(uint64, tag = "1")]
     pub nonce: u64,
 }
+impl ::prost::Name for Ping {
+    const NAME: &'static str = "Ping";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Ping".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Ping".into()
+    }
+}
 /// The answer to Ping.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Pong {
     #[prost(uint64, tag = "1")]
     pub nonce: u64,
+}
+impl ::prost::Name for Pong {
+    const NAME: &'static str = "Pong";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Pong".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Pong".into()
+    }
 }
 /// Generated client implementations.
 pub mod agent_link_client {
@@ -1116,6 +1566,16 @@ pub struct ExplainRequest {
     #[prost(string, tag = "9")]
     pub timeout: ::prost::alloc::string::String,
 }
+impl ::prost::Name for ExplainRequest {
+    const NAME: &'static str = "ExplainRequest";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.ExplainRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.ExplainRequest".into()
+    }
+}
 /// What becomes of the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Verdict {}
@@ -1167,6 +1627,16 @@ pub mod verdict {
         }
     }
 }
+impl ::prost::Name for Verdict {
+    const NAME: &'static str = "Verdict";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Verdict".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Verdict".into()
+    }
+}
 /// How sure a statement is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Certainty {}
@@ -1204,6 +1674,16 @@ pub mod certainty {
                 _ => None,
             }
         }
+    }
+}
+impl ::prost::Name for Certainty {
+    const NAME: &'static str = "Certainty";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Certainty".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Certainty".into()
     }
 }
 /// The strongest kind of evidence used.
@@ -1247,6 +1727,16 @@ pub mod basis {
         }
     }
 }
+impl ::prost::Name for Basis {
+    const NAME: &'static str = "Basis";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Basis".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Basis".into()
+    }
+}
 /// The answer.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Explanation {
@@ -1275,6 +1765,16 @@ pub struct Explanation {
     #[prost(message, repeated, tag = "10")]
     pub not_checked: ::prost::alloc::vec::Vec<NotChecked>,
 }
+impl ::prost::Name for Explanation {
+    const NAME: &'static str = "Explanation";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Explanation".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Explanation".into()
+    }
+}
 /// The question as understood.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Question {
@@ -1297,6 +1797,16 @@ pub struct Question {
     /// What was decided while understanding.
     #[prost(string, repeated, tag = "8")]
     pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+impl ::prost::Name for Question {
+    const NAME: &'static str = "Question";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Question".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Question".into()
+    }
 }
 /// What a finding does to the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1340,6 +1850,16 @@ pub mod effect {
                 _ => None,
             }
         }
+    }
+}
+impl ::prost::Name for Effect {
+    const NAME: &'static str = "Effect";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Effect".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Effect".into()
     }
 }
 /// A stage of a connection attempt.
@@ -1395,6 +1915,16 @@ pub mod stage {
         }
     }
 }
+impl ::prost::Name for Stage {
+    const NAME: &'static str = "Stage";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Stage".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Stage".into()
+    }
+}
 /// What kind of evidence a reason rests on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Evidence {}
@@ -1440,6 +1970,16 @@ pub mod evidence {
         }
     }
 }
+impl ::prost::Name for Evidence {
+    const NAME: &'static str = "Evidence";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Evidence".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Evidence".into()
+    }
+}
 /// A named cause with its proof.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Finding {
@@ -1468,6 +2008,16 @@ pub struct Finding {
     #[prost(message, optional, tag = "10")]
     pub affects: ::core::option::Option<Affects>,
 }
+impl ::prost::Name for Finding {
+    const NAME: &'static str = "Finding";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Finding".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Finding".into()
+    }
+}
 /// A place on the path.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Place {
@@ -1479,6 +2029,16 @@ pub struct Place {
     pub netns_owner: ::prost::alloc::string::String,
     #[prost(enumeration = "stage::Value", tag = "3")]
     pub stage: i32,
+}
+impl ::prost::Name for Place {
+    const NAME: &'static str = "Place";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Place".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Place".into()
+    }
 }
 /// An object and the field to look at.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1494,6 +2054,16 @@ pub struct ObjectReference {
     /// Empty for the whole object.
     #[prost(string, tag = "5")]
     pub field: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ObjectReference {
+    const NAME: &'static str = "ObjectReference";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.ObjectReference".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.ObjectReference".into()
+    }
 }
 /// A claim, and where and when it was seen.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1512,6 +2082,16 @@ pub struct Reason {
     #[prost(uint32, tag = "5")]
     pub age_ms: u32,
 }
+impl ::prost::Name for Reason {
+    const NAME: &'static str = "Reason";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Reason".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Reason".into()
+    }
+}
 /// Something to do about it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Fix {
@@ -1521,6 +2101,16 @@ pub struct Fix {
     #[prost(string, tag = "2")]
     pub command: ::prost::alloc::string::String,
 }
+impl ::prost::Name for Fix {
+    const NAME: &'static str = "Fix";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Fix".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Fix".into()
+    }
+}
 /// How many backends a finding touches.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Affects {
@@ -1528,6 +2118,16 @@ pub struct Affects {
     pub backends: u32,
     #[prost(uint32, tag = "2")]
     pub of: u32,
+}
+impl ::prost::Name for Affects {
+    const NAME: &'static str = "Affects";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Affects".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Affects".into()
+    }
 }
 /// One distinct way through the cluster.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1543,6 +2143,16 @@ pub struct Path {
     pub verdict: i32,
     #[prost(message, repeated, tag = "5")]
     pub hops: ::prost::alloc::vec::Vec<Hop>,
+}
+impl ::prost::Name for Path {
+    const NAME: &'static str = "Path";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Path".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Path".into()
+    }
 }
 /// How a hop ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1582,6 +2192,16 @@ pub mod hop_state {
         }
     }
 }
+impl ::prost::Name for HopState {
+    const NAME: &'static str = "HopState";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.HopState".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.HopState".into()
+    }
+}
 /// One hop of a path.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Hop {
@@ -1596,6 +2216,16 @@ pub struct Hop {
     /// The deciding rule, if one decided.
     #[prost(message, optional, tag = "5")]
     pub rule: ::core::option::Option<Rule>,
+}
+impl ::prost::Name for Hop {
+    const NAME: &'static str = "Hop";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Hop".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Hop".into()
+    }
 }
 /// One rule as its own tool prints it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1621,6 +2251,16 @@ pub struct Rule {
     #[prost(string, tag = "8")]
     pub object: ::prost::alloc::string::String,
 }
+impl ::prost::Name for Rule {
+    const NAME: &'static str = "Rule";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Rule".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Rule".into()
+    }
+}
 /// The policy verdict of both directions.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PolicyAnswer {
@@ -1631,6 +2271,16 @@ pub struct PolicyAnswer {
     /// `NAMESPACE/NAME` of the destination pod spoken of; empty if there is none.
     #[prost(string, tag = "3")]
     pub destination: ::prost::alloc::string::String,
+}
+impl ::prost::Name for PolicyAnswer {
+    const NAME: &'static str = "PolicyAnswer";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.PolicyAnswer".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.PolicyAnswer".into()
+    }
 }
 /// A policy verdict.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1670,6 +2320,16 @@ pub mod policy_verdict {
         }
     }
 }
+impl ::prost::Name for PolicyVerdict {
+    const NAME: &'static str = "PolicyVerdict";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.PolicyVerdict".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.PolicyVerdict".into()
+    }
+}
 /// The policy verdict of one direction.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DirectionVerdict {
@@ -1681,6 +2341,16 @@ pub struct DirectionVerdict {
     /// For a denial every policy that selects the pod; for an allowance those that admit.
     #[prost(message, repeated, tag = "3")]
     pub policies: ::prost::alloc::vec::Vec<PolicyPart>,
+}
+impl ::prost::Name for DirectionVerdict {
+    const NAME: &'static str = "DirectionVerdict";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.DirectionVerdict".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.DirectionVerdict".into()
+    }
 }
 /// What one policy does in one direction.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1729,6 +2399,16 @@ pub mod policy_effect {
         }
     }
 }
+impl ::prost::Name for PolicyEffect {
+    const NAME: &'static str = "PolicyEffect";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.PolicyEffect".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.PolicyEffect".into()
+    }
+}
 /// One policy's part in a direction's verdict.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PolicyPart {
@@ -1746,6 +2426,16 @@ pub struct PolicyPart {
     #[prost(string, tag = "5")]
     pub near_miss: ::prost::alloc::string::String,
 }
+impl ::prost::Name for PolicyPart {
+    const NAME: &'static str = "PolicyPart";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.PolicyPart".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.PolicyPart".into()
+    }
+}
 /// A cause that was looked at and is not it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RuledOut {
@@ -1755,6 +2445,16 @@ pub struct RuledOut {
     pub cause: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub why: ::prost::alloc::string::String,
+}
+impl ::prost::Name for RuledOut {
+    const NAME: &'static str = "RuledOut";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.RuledOut".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.RuledOut".into()
+    }
 }
 /// Something the answer did not look at.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1766,6 +2466,16 @@ pub struct NotChecked {
     /// Empty if nothing can be done.
     #[prost(string, tag = "3")]
     pub remedy: ::prost::alloc::string::String,
+}
+impl ::prost::Name for NotChecked {
+    const NAME: &'static str = "NotChecked";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.NotChecked".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.NotChecked".into()
+    }
 }
 /// Which drops to show. Empty fields do not limit.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1791,6 +2501,16 @@ pub struct ListDropsRequest {
     #[prost(string, tag = "7")]
     pub cause: ::prost::alloc::string::String,
 }
+impl ::prost::Name for ListDropsRequest {
+    const NAME: &'static str = "ListDropsRequest";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.ListDropsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.ListDropsRequest".into()
+    }
+}
 /// Recent drops.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListDropsResponse {
@@ -1802,6 +2522,16 @@ pub struct ListDropsResponse {
     pub omitted: u32,
     #[prost(message, repeated, tag = "3")]
     pub not_checked: ::prost::alloc::vec::Vec<NotChecked>,
+}
+impl ::prost::Name for ListDropsResponse {
+    const NAME: &'static str = "ListDropsResponse";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.ListDropsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.ListDropsResponse".into()
+    }
 }
 /// What a watcher of drops is sent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1818,6 +2548,16 @@ pub mod drop_event {
         /// So many drops came faster than this watcher took them.
         #[prost(uint32, tag = "2")]
         Missed(u32),
+    }
+}
+impl ::prost::Name for DropEvent {
+    const NAME: &'static str = "DropEvent";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.DropEvent".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.DropEvent".into()
     }
 }
 /// Dropped first packets of one flow, with names put to its addresses.
@@ -1876,13 +2616,43 @@ pub struct Drop {
     #[prost(string, tag = "20")]
     pub cause: ::prost::alloc::string::String,
 }
+impl ::prost::Name for Drop {
+    const NAME: &'static str = "Drop";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Drop".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Drop".into()
+    }
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListNodesRequest {}
+impl ::prost::Name for ListNodesRequest {
+    const NAME: &'static str = "ListNodesRequest";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.ListNodesRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.ListNodesRequest".into()
+    }
+}
 /// The agents, and what each can see.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListNodesResponse {
     #[prost(message, repeated, tag = "1")]
     pub nodes: ::prost::alloc::vec::Vec<Node>,
+}
+impl ::prost::Name for ListNodesResponse {
+    const NAME: &'static str = "ListNodesResponse";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.ListNodesResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.ListNodesResponse".into()
+    }
 }
 /// One node's agent.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1907,6 +2677,16 @@ pub struct Node {
     /// Packets whose detail was lost since the agent started.
     #[prost(uint32, tag = "8")]
     pub lost: u32,
+}
+impl ::prost::Name for Node {
+    const NAME: &'static str = "Node";
+    const PACKAGE: &'static str = "whydropped.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "whydropped.v1.Node".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/whydropped.v1.Node".into()
+    }
 }
 /// Generated client implementations.
 pub mod why_dropped_client {
