@@ -1,0 +1,516 @@
+//! A small cluster for tests: one client, one Service, its pods on another node, and nodes that answer as told.
+//!
+//! Answers are given to the probes that `next_probes` really asks for, so every test also checks that they are asked.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use model::evidence::Location;
+use model::node_state::Listener;
+use model::objects::{
+    Condition, Container, ContainerPort, Meta, Node, Pod, Service, ServicePort, TargetPort,
+};
+use model::probe::{ListenerReport, Scope};
+use model::question::{Destination, PortAsk, Source};
+use model::walk::{Action, Backend, Branch, Masquerade, ProxyFacts, RulesStamp, Step};
+use model::{
+    Answer, Case, DropRecord, Family, Gap, Key, Netns, NetnsOwner, NodeReport, ObjectSet, Outcome, Packet,
+    Probe, ProbeOutcome, Protocol, Question, RecordId, RuleRef, ServiceProxy, Timestamp, Tuple, Walk,
+};
+
+use crate::facts::Facts;
+use crate::next_probes;
+use crate::ruling::Ruling;
+
+/// The moment all test cases speak about.
+pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000_000);
+/// How long before it the objects last changed.
+const CHANGED_MS: u64 = 600_000;
+
+/// What the source's node does.
+#[derive(Clone)]
+enum Entry {
+    Silent,
+    Forwards,
+    Stops(Outcome, RuleRef),
+    StopsBranches(Outcome, RuleRef),
+    Leaks,
+    Unknown,
+}
+
+/// Builds a case.
+#[derive(Clone)]
+pub(crate) struct Build {
+    objects: ObjectSet,
+    question: Question,
+    nodes: BTreeMap<String, NodeReport>,
+    live: bool,
+    entry: Entry,
+    arrival: Option<Option<(Outcome, RuleRef)>>,
+    listeners: BTreeMap<String, Vec<SocketAddr>>,
+    drops: Vec<DropRecord>,
+    proxy: ProxyFacts,
+}
+
+fn meta(namespace: &str, name: &str, labels: &[(&str, &str)]) -> Meta {
+    Meta {
+        key: Key::new(namespace, name),
+        uid: format!("uid-{name}"),
+        labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        changed_at: NOW.minus_ms(CHANGED_MS),
+        deleting: false,
+        source: "API".into(),
+    }
+}
+
+fn pod(namespace: &str, name: &str, address: &str, node: &str, labels: &[(&str, &str)]) -> Pod {
+    Pod {
+        meta: meta(namespace, name, labels),
+        node: Some(node.into()),
+        addresses: vec![address.parse().expect("an address")],
+        phase: "Running".into(),
+        conditions: vec![Condition {
+            kind: "Ready".into(),
+            status: "True".into(),
+            reason: String::new(),
+            message: String::new(),
+        }],
+        containers: vec![Container { name: "main".into(), ready: Some(true), ..Container::default() }],
+        ..Pod::default()
+    }
+}
+
+fn report(name: &str) -> NodeReport {
+    NodeReport {
+        name: name.into(),
+        connected: true,
+        last_seen: Some(NOW),
+        agent_version: "0.1.0".into(),
+        kernel: "6.18.0".into(),
+        service_proxy: Some(ServiceProxy::Iptables),
+        sources: Vec::new(),
+        lost: 0,
+    }
+}
+
+/// A rule with an owner.
+pub(crate) fn rule_ref(chain: &str, text: &str, owner: &str) -> RuleRef {
+    RuleRef {
+        backend: Backend::IptablesNft,
+        family: Family::Ipv4,
+        table: "filter".into(),
+        chain: chain.into(),
+        handle: None,
+        text: text.into(),
+        owner: owner.into(),
+        object: String::new(),
+    }
+}
+
+impl Build {
+    /// web/client on node-1 asks shop/api:80; its pod shop/api-0 is on node-2 and the targetPort is 8080.
+    pub(crate) fn shop() -> Self {
+        let mut objects =
+            ObjectSet { origin: model::objects::Origin::ApiServer, current_at: NOW, ..ObjectSet::default() };
+        let service = Service {
+            meta: meta("shop", "api", &[]),
+            cluster_ips: vec!["10.96.12.7".parse().expect("an address")],
+            ports: vec![ServicePort {
+                name: "http".into(),
+                port: 80,
+                protocol: Protocol::Tcp,
+                target: TargetPort::Number(8080),
+                node_port: None,
+            }],
+            selector: BTreeMap::from([("app".to_owned(), "api".to_owned())]),
+            ..Service::default()
+        };
+        objects.services.insert(service.key().clone(), service);
+        for made in [
+            pod("web", "client", "10.244.1.9", "node-1", &[("app", "client")]),
+            pod("shop", "api-0", "10.244.2.10", "node-2", &[("app", "api")]),
+        ] {
+            objects.pods.insert(made.key().clone(), made);
+        }
+        for (name, address) in [("node-1", "192.168.0.1"), ("node-2", "192.168.0.2")] {
+            let node = Node {
+                meta: meta("", name, &[]),
+                addresses: vec![address.parse().expect("an address")],
+                ..Node::default()
+            };
+            objects.nodes.insert(name.into(), node);
+        }
+        let question = Question {
+            source_text: "web/client".into(),
+            destination_text: "shop/api:80".into(),
+            source: Source::Pod(Key::new("web", "client")),
+            destination: Destination::Service(Key::new("shop", "api")),
+            port: PortAsk::Number(80),
+            protocol: Protocol::Tcp,
+            since: NOW.minus_ms(3_600_000),
+            notes: Vec::new(),
+        };
+        Self {
+            objects,
+            question,
+            nodes: BTreeMap::new(),
+            live: false,
+            entry: Entry::Silent,
+            arrival: None,
+            listeners: BTreeMap::new(),
+            drops: Vec::new(),
+            proxy: ProxyFacts {
+                mode: ServiceProxy::Iptables,
+                services: 12,
+                knows_destination: true,
+                knows_address: true,
+                evidence: vec!["nat PREROUTING jumps to KUBE-SERVICES".into()],
+            },
+        }
+    }
+
+    /// The Service of the set.
+    pub(crate) fn service(set: &mut ObjectSet) -> &mut Service {
+        set.services.get_mut(&Key::new("shop", "api")).expect("the Service")
+    }
+
+    /// A pod of the set, by name in `shop`.
+    pub(crate) fn pod<'a>(set: &'a mut ObjectSet, name: &str) -> &'a mut Pod {
+        set.pods.get_mut(&Key::new("shop", name)).expect("the pod")
+    }
+
+    /// So many pods behind the Service.
+    pub(crate) fn pods(mut self, number: u8) -> Self {
+        for index in 0..number {
+            let name = format!("api-{index}");
+            let address = format!("10.244.2.{}", 10 + index);
+            let made = pod("shop", &name, &address, "node-2", &[("app", "api")]);
+            self.objects.pods.insert(made.key().clone(), made);
+        }
+        self
+    }
+
+    /// Changes the objects.
+    pub(crate) fn objects(mut self, change: impl FnOnce(&mut ObjectSet)) -> Self {
+        change(&mut self.objects);
+        self
+    }
+
+    /// Changes the question.
+    pub(crate) fn question(mut self, change: impl FnOnce(&mut Question)) -> Self {
+        change(&mut self.question);
+        self
+    }
+
+    /// Asks for a Service that is not there.
+    pub(crate) fn to_missing(self, name: &str) -> Self {
+        let (namespace, name) = name.split_once('/').expect("a namespace and a name");
+        let key = Key::new(namespace, name);
+        self.question(|question| question.destination = Destination::NoService(key))
+    }
+
+    /// Asks for another port.
+    pub(crate) fn port(self, number: u16) -> Self {
+        self.question(|question| question.port = PortAsk::Number(number))
+    }
+
+    /// Asks for a port by a name the Service lacks.
+    pub(crate) fn port_name(self, name: &str) -> Self {
+        self.question(|question| question.port = PortAsk::UnknownName(name.into()))
+    }
+
+    /// Declares a container port of a pod.
+    pub(crate) fn declares(self, name: &str, port: u16) -> Self {
+        self.objects(|set| {
+            Self::pod(set, name).containers[0].ports.push(ContainerPort {
+                name: None,
+                port,
+                protocol: Protocol::Tcp,
+                host_port: None,
+            });
+        })
+    }
+
+    /// Both nodes have agents.
+    pub(crate) fn live(mut self) -> Self {
+        self.live = true;
+        for name in ["node-1", "node-2"] {
+            self.nodes.insert(name.into(), report(name));
+        }
+        self
+    }
+
+    /// A node's agent has been silent for so long.
+    pub(crate) fn silent(mut self, node: &str, ms: u64) -> Self {
+        let report = self.nodes.get_mut(node).expect("a live node");
+        report.connected = false;
+        report.last_seen = Some(NOW.minus_ms(ms));
+        self
+    }
+
+    /// The source's node translates to every intended endpoint and forwards.
+    pub(crate) fn forwarded(mut self) -> Self {
+        self.entry = Entry::Forwards;
+        self
+    }
+
+    /// The source's node rejects the Service's address as kube-proxy does without endpoints.
+    pub(crate) fn rejected_at_source(mut self) -> Self {
+        let rule = rule_ref("KUBE-SERVICES", "-d 10.96.12.7/32 -p tcp --dport 80 -j REJECT", "kube-proxy");
+        self.entry = Entry::Stops(Outcome::Rejected, rule);
+        self
+    }
+
+    /// The source's node translates, then drops by this rule.
+    pub(crate) fn dropped_at_source(mut self, rule: RuleRef) -> Self {
+        self.entry = Entry::StopsBranches(Outcome::Dropped, rule);
+        self
+    }
+
+    /// The source's node drops the untranslated packet by this rule.
+    pub(crate) fn dropped_before_translation(mut self, rule: RuleRef) -> Self {
+        self.entry = Entry::Stops(Outcome::Dropped, rule);
+        self
+    }
+
+    /// No rule of the source's node translates the address.
+    pub(crate) fn leaks_at_source(mut self) -> Self {
+        self.entry = Entry::Leaks;
+        self
+    }
+
+    /// The source's node cannot say.
+    pub(crate) fn unknown_at_source(mut self) -> Self {
+        self.entry = Entry::Unknown;
+        self
+    }
+
+    /// Changes what the rules say about a Service proxy.
+    pub(crate) fn proxy(mut self, change: impl FnOnce(&mut ProxyFacts)) -> Self {
+        change(&mut self.proxy);
+        self
+    }
+
+    /// The destination's node passes the packet on.
+    pub(crate) fn arrives(mut self) -> Self {
+        self.arrival = Some(None);
+        self
+    }
+
+    /// The destination's node drops the packet by this rule.
+    pub(crate) fn dropped_at_destination(mut self, rule: RuleRef) -> Self {
+        self.arrival = Some(Some((Outcome::Dropped, rule)));
+        self
+    }
+
+    /// What a pod listens on.
+    pub(crate) fn listens(mut self, name: &str, sockets: &[&str]) -> Self {
+        let sockets = sockets.iter().map(|socket| socket.parse().expect("a socket address")).collect();
+        self.listeners.insert(name.into(), sockets);
+        self
+    }
+
+    /// The source's node dropped the untranslated packet, so long ago.
+    pub(crate) fn drop_at_source(self, count: u64, ago_ms: u64) -> Self {
+        let dst = SocketAddr::new("10.96.12.7".parse().expect("an address"), 80);
+        self.dropped("node-1", NetnsOwner::Node, dst, "NETFILTER_DROP", count, ago_ms)
+    }
+
+    /// A node dropped the translated packet to a pod.
+    pub(crate) fn drop_on(self, node: &str, name: &str, reason: &str, count: u64, ago_ms: u64) -> Self {
+        let dst = self.endpoint(name);
+        self.dropped(node, NetnsOwner::Node, dst, reason, count, ago_ms)
+    }
+
+    /// A pod had no socket for the packet.
+    pub(crate) fn no_socket(self, name: &str, count: u64, ago_ms: u64) -> Self {
+        let dst = self.endpoint(name);
+        let owner = NetnsOwner::Pod { uid: None, addresses: vec![dst.ip()] };
+        self.dropped("node-2", owner, dst, "NO_SOCKET", count, ago_ms)
+    }
+
+    fn endpoint(&self, name: &str) -> SocketAddr {
+        SocketAddr::new(self.objects.pods[&Key::new("shop", name)].addresses[0], 8080)
+    }
+
+    fn dropped(
+        mut self,
+        node: &str,
+        owner: NetnsOwner,
+        dst: SocketAddr,
+        reason: &str,
+        count: u64,
+        ago_ms: u64,
+    ) -> Self {
+        let sequence = self.drops.len() as u64;
+        self.drops.push(DropRecord {
+            id: RecordId { node: node.into(), boot: "boot".into(), sequence },
+            netns: Netns { cookie: 1, inode: 1, owner },
+            tuple: Tuple { protocol: Protocol::Tcp, src: "10.244.1.9".parse().expect("an address"), dst },
+            last_src_port: 40_000,
+            reply: false,
+            reason: reason.into(),
+            location: Location { symbol: "nft_do_chain".into(), offset: 16 },
+            in_interface: None,
+            count,
+            first_at: NOW.minus_ms(ago_ms + 3_000),
+            last_at: NOW.minus_ms(ago_ms),
+            walk: None,
+        });
+        self
+    }
+
+    /// The case, every probe answered that this cluster has an answer to.
+    pub(crate) fn case(self) -> Case {
+        let mut case = Case {
+            now: NOW,
+            question: self.question.clone(),
+            objects: Arc::new(self.objects.clone()),
+            nodes: self.nodes.clone(),
+            live: self.live,
+            answers: Vec::new(),
+            drops: self.drops.clone(),
+            gaps: Vec::new(),
+        };
+        loop {
+            let probes = next_probes(&case);
+            let before = case.answers.len();
+            for probe in probes {
+                if let Some(outcome) = self.answer(&case, &probe) {
+                    case.answers.push(Answer { probe, at: NOW, outcome });
+                }
+            }
+            if case.answers.len() == before {
+                return case;
+            }
+        }
+    }
+
+    fn answer(&self, case: &Case, probe: &Probe) -> Option<ProbeOutcome> {
+        match probe {
+            Probe::Walk { scope: Scope::Pod(_), packet, .. } => {
+                let branch = branch(packet, packet.dst, Outcome::Forwarded, None);
+                Some(self.walk(packet, vec![branch]))
+            }
+            Probe::Walk { node, packet, .. } if node == "node-1" => self.entry(case, packet),
+            Probe::Walk { packet, .. } => {
+                let (outcome, rule) = match self.arrival.clone()? {
+                    None => (Outcome::Forwarded, None),
+                    Some((outcome, rule)) => (outcome, Some(rule)),
+                };
+                Some(self.walk(packet, vec![branch(packet, packet.dst, outcome, rule)]))
+            }
+            Probe::Listeners { pod, .. } => {
+                let sockets = self.listeners.get(&pod.key.name)?;
+                let listener = |local: &SocketAddr| Listener {
+                    protocol: Protocol::Tcp,
+                    local: *local,
+                    v6only: Some(false),
+                    queued: 0,
+                    backlog: 128,
+                    process: Some("api".into()),
+                    pid: Some(1),
+                };
+                let listeners = sockets.iter().map(listener).collect();
+                Some(ProbeOutcome::Listeners(ListenerReport { listeners, read_at: NOW.minus_ms(500) }))
+            }
+        }
+    }
+
+    fn entry(&self, case: &Case, packet: &Packet) -> Option<ProbeOutcome> {
+        let ends: Vec<SocketAddr> = {
+            let facts = Facts::of(case);
+            let used = facts.intended.iter().filter(|backend| backend.used).map(|backend| backend.at);
+            let translated = facts.attempts.first().is_some_and(|attempt| attempt.translated);
+            if translated { used.collect() } else { vec![packet.dst] }
+        };
+        let each = |outcome: Outcome, rule: Option<&RuleRef>| {
+            ends.iter().map(|end| branch(packet, *end, outcome, rule.cloned())).collect()
+        };
+        let branches = match &self.entry {
+            Entry::Silent => return None,
+            Entry::Forwards => each(Outcome::Forwarded, None),
+            Entry::StopsBranches(outcome, rule) => each(*outcome, Some(rule)),
+            Entry::Stops(outcome, rule) => vec![branch(packet, packet.dst, *outcome, Some(rule.clone()))],
+            Entry::Leaks => vec![branch(packet, packet.dst, Outcome::Forwarded, None)],
+            Entry::Unknown => {
+                let mut unknown = branch(packet, packet.dst, Outcome::Unknown, None);
+                unknown.gaps.push(Gap::new("rules of node-1", "a rule with -m u32 is not modelled"));
+                vec![unknown]
+            }
+        };
+        Some(self.walk(packet, branches))
+    }
+
+    fn walk(&self, packet: &Packet, branches: Vec<Branch>) -> ProbeOutcome {
+        let first = branches.first().map_or(Outcome::Unknown, |branch| branch.outcome);
+        let gaps = branches.iter().flat_map(|branch| branch.gaps.clone()).collect();
+        ProbeOutcome::Walk(Box::new(Walk {
+            packet: packet.clone(),
+            outcome: first,
+            branches,
+            proxy: self.proxy.clone(),
+            rules: RulesStamp {
+                read_at: NOW.minus_ms(1_000),
+                fingerprint: 7,
+                unchanged_since: NOW.minus_ms(CHANGED_MS),
+            },
+            gaps,
+        }))
+    }
+}
+
+fn branch(packet: &Packet, destination: SocketAddr, outcome: Outcome, rule: Option<RuleRef>) -> Branch {
+    let rejects = outcome == Outcome::Rejected;
+    Branch {
+        destination,
+        outcome,
+        masquerade: Masquerade::No,
+        dnat_rule: (destination != packet.dst)
+            .then(|| rule_ref("KUBE-SEP-AAAA", "-p tcp -j DNAT", "kube-proxy")),
+        terminal_rule: rule.clone(),
+        reject_with: rejects.then(|| "icmp-port-unreachable".to_owned()),
+        out_interface: (outcome == Outcome::Forwarded).then(|| "eth0".to_owned()),
+        gateway: None,
+        steps: rule
+            .map(|rule| Step {
+                hook: "FORWARD".into(),
+                rule: Some(rule),
+                action: if rejects { Action::Reject("icmp-port-unreachable".into()) } else { Action::Drop },
+                packets: None,
+            })
+            .into_iter()
+            .collect(),
+        gaps: Vec::new(),
+    }
+}
+
+/// An address.
+pub(crate) fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+/// What a cause found; panics with what it said otherwise.
+pub(crate) fn found(case: &Case, rule: fn(&Facts<'_>) -> Ruling) -> model::Finding {
+    match rule(&Facts::of(case)) {
+        Ruling::Found(finding) => finding.inner,
+        other => panic!("not found: {other:?}"),
+    }
+}
+
+/// Why a cause is ruled out.
+pub(crate) fn ruled_out(case: &Case, rule: fn(&Facts<'_>) -> Ruling) -> String {
+    match rule(&Facts::of(case)) {
+        Ruling::RuledOut(why) => why,
+        other => panic!("not ruled out: {other:?}"),
+    }
+}
+
+/// What a cause lacks.
+pub(crate) fn cannot_tell(case: &Case, rule: fn(&Facts<'_>) -> Ruling) -> Gap {
+    match rule(&Facts::of(case)) {
+        Ruling::CannotTell(gap) => gap,
+        other => panic!("can tell: {other:?}"),
+    }
+}

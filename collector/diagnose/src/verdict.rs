@@ -1,0 +1,224 @@
+//! What the findings, or their absence, add up to: verdict, certainty, basis and the one sentence.
+//!
+//! It counts ways; it does not know causes.
+
+use std::collections::BTreeSet;
+
+use model::{Basis, Certainty, Effect, Gap, Verdict};
+
+use crate::facts::{Facts, Listening, NOT_LIVE, Target};
+use crate::ruling::{Finding, Touches};
+use crate::words;
+
+/// The ways a connection can end up on: each live way, and each attempt that never gets as far as an endpoint.
+pub(crate) struct Units {
+    units: Vec<(usize, Option<usize>)>,
+}
+
+impl Units {
+    pub(crate) fn of(facts: &Facts<'_>) -> Self {
+        let mut units = Vec::new();
+        for (index, attempt) in facts.attempts.iter().enumerate() {
+            let before = units.len();
+            if attempt.direct().is_some() {
+                units.push((index, None));
+            }
+            units.extend(
+                facts.live_ways().filter(|(_, way)| way.attempt == index).map(|(way, _)| (index, Some(way))),
+            );
+            if units.len() == before {
+                units.push((index, None));
+            }
+        }
+        Self { units }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.units.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.units.is_empty()
+    }
+
+    /// Which units a finding speaks about.
+    pub(crate) fn touched(&self, touches: &Touches) -> BTreeSet<usize> {
+        let hit = |unit: &(usize, Option<usize>)| match touches {
+            Touches::Everything => true,
+            Touches::Attempts(attempts) => attempts.contains(&unit.0),
+            Touches::Ways(ways) => unit.1.is_some_and(|way| ways.contains(&way)),
+        };
+        self.units.iter().enumerate().filter(|(_, unit)| hit(unit)).map(|(index, _)| index).collect()
+    }
+}
+
+/// The head of an explanation.
+pub(crate) struct Head {
+    pub(crate) summary: String,
+    pub(crate) verdict: Verdict,
+    pub(crate) certainty: Certainty,
+    pub(crate) basis: Basis,
+}
+
+/// The head, from findings already ranked.
+pub(crate) fn answer(facts: &Facts<'_>, units: &Units, found: &[Finding], gaps: &[Gap]) -> Head {
+    let stopping: Vec<&Finding> =
+        found.iter().filter(|finding| matches!(finding.inner.effect, Effect::Stops | Effect::Some)).collect();
+    let Some(first) = stopping.first() else {
+        return nothing_found(facts, gaps);
+    };
+    let failing: BTreeSet<usize> =
+        stopping.iter().flat_map(|finding| units.touched(&finding.touches)).collect();
+    let all = units.is_empty() || failing.len() == units.len();
+    let verdict = if all { first.inner.verdict } else { Verdict::Partial };
+    let summary = if all {
+        let others = stopping.iter().filter(|finding| finding.inner.effect == Effect::Some).count();
+        match (first.inner.effect, others) {
+            (Effect::Some, 2..) => {
+                format!("{}; the other ways fail for other reasons.", first.inner.title)
+            }
+            _ => format!("{}.", first.inner.title),
+        }
+    } else {
+        format!("{}; {}.", first.inner.title, odds(units, &failing))
+    };
+    Head { summary, verdict, certainty: first.inner.certainty, basis: first.inner.basis() }
+}
+
+/// `expect about 40 % of connections to fail`, or which family fails.
+fn odds(units: &Units, failing: &BTreeSet<usize>) -> String {
+    let attempts: BTreeSet<usize> = units.units.iter().map(|unit| unit.0).collect();
+    let whole = |attempt: &usize| {
+        units
+            .units
+            .iter()
+            .enumerate()
+            .filter(|(_, unit)| unit.0 == *attempt)
+            .all(|(index, _)| failing.contains(&index))
+    };
+    if attempts.len() > 1 && attempts.iter().any(whole) {
+        return "the other address family is not touched".into();
+    }
+    let percent = (failing.len() * 100 + units.len() / 2) / units.len().max(1);
+    format!("expect about {percent} % of connections to fail")
+}
+
+/// Delivered where everything passes, inconclusive where something is missing.
+fn nothing_found(facts: &Facts<'_>, gaps: &[Gap]) -> Head {
+    let blocked = blocked(facts, gaps);
+    let asked = ask(facts);
+    match blocked {
+        None if facts.case.live => Head {
+            summary: format!(
+                "objects, rules and listeners let {} reach {asked}; no packet of it was seen failing.",
+                facts.source.name
+            ),
+            verdict: Verdict::Delivered,
+            certainty: Certainty::Likely,
+            basis: Basis::Programmed,
+        },
+        None => Head {
+            summary: format!("predicted: the objects let {} reach {asked}.", facts.source.name),
+            verdict: Verdict::Delivered,
+            certainty: Certainty::Likely,
+            basis: Basis::Objects,
+        },
+        Some(why) => Head {
+            summary: format!("{why}."),
+            verdict: Verdict::Inconclusive,
+            certainty: Certainty::Possible,
+            basis: if facts.attempts.iter().any(|attempt| attempt.walk.is_ok()) {
+                Basis::Programmed
+            } else {
+                Basis::Objects
+            },
+        },
+    }
+}
+
+/// `shop/api:80`.
+fn ask(facts: &Facts<'_>) -> String {
+    let name = facts.target.name(facts.case);
+    match facts.case.question.port_number() {
+        Some(port) => format!("{name}:{port}"),
+        None => name,
+    }
+}
+
+/// Why it cannot be called delivered: the first thing on the way that is not known to pass.
+fn blocked(facts: &Facts<'_>, gaps: &[Gap]) -> Option<String> {
+    if facts.attempts.is_empty() {
+        let why = gaps.iter().find(|gap| gap.why != NOT_LIVE).map(ToString::to_string);
+        return Some(why.unwrap_or_else(|| format!("there is no address to look at for {}", ask(facts))));
+    }
+    for (index, attempt) in facts.attempts.iter().enumerate() {
+        if facts.case.live {
+            if let Some(gap) = unknown_state(&attempt.inside()) {
+                return Some(gap);
+            }
+            if attempt.direct().is_some() {
+                return Some(format!(
+                    "the rules of {} do not translate {}, and why is not known",
+                    facts.source.node.unwrap_or("the node"),
+                    attempt.dst
+                ));
+            }
+        }
+        let mut ways = facts.live_ways().filter(|(_, way)| way.attempt == index).peekable();
+        if ways.peek().is_none() {
+            return Some(format!("no endpoint of {} is known", ask(facts)));
+        }
+        if let Some(why) = ways.find_map(|(_, way)| blocked_way(facts, way)) {
+            return Some(why);
+        }
+    }
+    None
+}
+
+fn blocked_way(facts: &Facts<'_>, way: &crate::facts::Way<'_>) -> Option<String> {
+    if !facts.case.live {
+        // Beyond the cluster's objects nothing can be predicted.
+        return way.pod.is_none().then(|| format!("no pod in the objects owns {}", way.destination.ip()));
+    }
+    if let Some(why) = unknown_state(&way.at_source(facts.attempt(way))) {
+        return Some(why);
+    }
+    if let (Some(node), Err(gap)) = (way.node, &way.arrival)
+        && !way.same_node
+    {
+        return Some(silent(facts, way, node, gap));
+    }
+    if let Some(why) = unknown_state(&way.at_arrival()) {
+        return Some(why);
+    }
+    match way.listening() {
+        Listening::Accepts(_) => None,
+        Listening::Unknown(gap) => Some(gap.to_string()),
+        _ => Some(format!("{} takes no connection on {}", way.name(), way.destination)),
+    }
+}
+
+fn unknown_state(state: &crate::facts::State<'_>) -> Option<String> {
+    use crate::facts::State;
+    match state {
+        State::Pass => None,
+        State::Stop(branch) => Some(format!("{} is stopped, and why is not known", branch.destination)),
+        State::Unknown(gap) => Some(gap.to_string()),
+    }
+}
+
+/// `node-2, where shop/api-7c9 runs, has not reported for 3 min`.
+fn silent(facts: &Facts<'_>, way: &crate::facts::Way<'_>, node: &str, gap: &Gap) -> String {
+    let place = match &facts.target {
+        Target::Node(_) => node.to_owned(),
+        _ => format!("{node}, where {} runs,", way.name()),
+    };
+    match facts.case.nodes.get(node) {
+        Some(report) if !report.connected => match report.last_seen {
+            Some(at) => format!("{place} has not reported for {}", words::age(at, facts.case.now)),
+            None => format!("{place} has never reported"),
+        },
+        None => format!("{place} has no agent that reports"),
+        Some(_) => gap.to_string(),
+    }
+}
