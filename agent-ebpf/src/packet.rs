@@ -15,12 +15,65 @@ pub const TCP: u8 = 6;
 const ETH_P_IP: u16 = 0x0800;
 const ETH_P_IPV6: u16 = 0x86dd;
 
-/// Bytes of an IPv4 header without options, of an IPv6 header, and of a TCP header up to its flags.
-const IPV4_LEN: usize = 20;
-const IPV6_LEN: usize = 40;
-const TCP_LEN: usize = 14;
+/// An IPv4 header without options (RFC 791). Fields wider than a byte are in network order, here and below.
+#[repr(C)]
+struct Ipv4 {
+    version_and_len: u8,
+    _service: u8,
+    _total_len: u16,
+    _id: u16,
+    fragment: u16,
+    _ttl: u8,
+    protocol: u8,
+    _checksum: u16,
+    src: u32,
+    dst: u32,
+}
 
-/// Flags in byte 13 of the TCP header.
+/// An IPv6 header (RFC 8200).
+#[repr(C)]
+struct Ipv6 {
+    version: u8,
+    _class_and_label: [u8; 3],
+    _payload_len: u16,
+    next: u8,
+    _hop_limit: u8,
+    src: [u32; 4],
+    dst: [u32; 4],
+}
+
+/// The start of an IPv6 extension header.
+#[repr(C)]
+struct Extension {
+    next: u8,
+    len: u8,
+    /// In a fragment header: the offset in units of eight bytes, and three flags.
+    fragment: u16,
+}
+
+/// The start of a TCP header (RFC 9293).
+#[repr(C)]
+struct Tcp {
+    src: u16,
+    dst: u16,
+    _sequence: u32,
+    _acknowledgement: u32,
+    _data_offset: u8,
+    flags: u8,
+    _window: u16,
+}
+
+/// Both headers of an IPv4 packet without options, which is nearly every one.
+#[repr(C)]
+struct Ipv4Tcp {
+    ip: Ipv4,
+    tcp: Tcp,
+}
+
+const _: () = assert!(size_of::<Ipv4>() == 20 && size_of::<Ipv6>() == 40 && size_of::<Tcp>() == 16);
+const _: () = assert!(size_of::<Extension>() == 4 && size_of::<Ipv4Tcp>() == 36);
+
+/// TCP flags.
 const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
 const RST: u8 = 0x04;
@@ -32,8 +85,8 @@ const MAX_EXTENSIONS: usize = 4;
 
 /// The headers of a SYN or SYN+ACK.
 pub struct Handshake {
-    pub src: [u8; 16],
-    pub dst: [u8; 16],
+    pub src: [u32; 4],
+    pub dst: [u32; 4],
     pub client_port: u16,
     pub server_port: u16,
     pub family: u8,
@@ -65,38 +118,29 @@ fn ether_type(skb: Object) -> u16 {
 
 #[inline(always)]
 fn ipv4(network: u64) -> Option<Handshake> {
-    // One read takes both headers of a packet without options, which is nearly every one.
-    let packet: [u8; IPV4_LEN + TCP_LEN] = read(network)?;
-    let header_len = usize::from(packet[0] & 0x0f) * 4;
-    let fragment_offset = u16::from_be_bytes([packet[6], packet[7]]) & 0x1fff;
-    if packet[0] >> 4 != FAMILY_IPV4 || header_len < IPV4_LEN || packet[9] != TCP || fragment_offset != 0 {
+    let Ipv4Tcp { ip, mut tcp } = read(network)?;
+    let header_len = u64::from(ip.version_and_len & 0x0f) * 4;
+    if ip.version_and_len >> 4 != FAMILY_IPV4
+        || header_len < size_of::<Ipv4>() as u64
+        || ip.protocol != TCP
+        || u16::from_be(ip.fragment) & 0x1fff != 0
+    {
         return None;
     }
-    let segment: [u8; TCP_LEN] = if header_len == IPV4_LEN {
-        let [.., a, b, c, d, e, f, g, h, i, j, k, l, m, n] = packet;
-        [a, b, c, d, e, f, g, h, i, j, k, l, m, n]
-    } else {
-        read(network + header_len as u64)?
-    };
-    let Ports { client, server, acknowledges } = opening(&segment)?;
-    let (mut src, mut dst) = ([0; 16], [0; 16]);
-    src[..4].copy_from_slice(&packet[12..16]);
-    dst[..4].copy_from_slice(&packet[16..20]);
-    Some(Handshake { src, dst, client_port: client, server_port: server, family: FAMILY_IPV4, acknowledges })
+    if header_len != size_of::<Ipv4>() as u64 {
+        tcp = read(network + header_len)?;
+    }
+    opening(&tcp, FAMILY_IPV4, [ip.src, 0, 0, 0], [ip.dst, 0, 0, 0])
 }
 
 #[inline(always)]
 fn ipv6(network: u64) -> Option<Handshake> {
-    let header: [u8; IPV6_LEN] = read(network)?;
-    if header[0] >> 4 != FAMILY_IPV6 {
+    let ip: Ipv6 = read(network)?;
+    if ip.version >> 4 != FAMILY_IPV6 {
         return None;
     }
-    let segment: [u8; TCP_LEN] = read(transport(network, header[6])?)?;
-    let Ports { client, server, acknowledges } = opening(&segment)?;
-    let (mut src, mut dst) = ([0; 16], [0; 16]);
-    src.copy_from_slice(&header[8..24]);
-    dst.copy_from_slice(&header[24..40]);
-    Some(Handshake { src, dst, client_port: client, server_port: server, family: FAMILY_IPV6, acknowledges })
+    let tcp: Tcp = read(transport(network, ip.next)?)?;
+    opening(&tcp, FAMILY_IPV6, ip.src, ip.dst)
 }
 
 /// Where the TCP header of an IPv6 packet starts, past at most [`MAX_EXTENSIONS`] extension headers.
@@ -110,46 +154,35 @@ fn transport(network: u64, first: u8) -> Option<u64> {
     const DESTINATION: u8 = 60;
 
     let mut next = first;
-    let mut at = network + IPV6_LEN as u64;
+    let mut at = network + size_of::<Ipv6>() as u64;
     for _ in 0..MAX_EXTENSIONS {
         if next == TCP {
             return Some(at);
         }
-        let extension: [u8; 4] = read(at)?;
-        let len = u64::from(extension[1]);
+        let extension: Extension = read(at)?;
+        let len = u64::from(extension.len);
         at += match next {
             HOP_BY_HOP | ROUTING | DESTINATION => (len + 1) * 8,
             AUTHENTICATION => (len + 2) * 4,
             // Only the first fragment has the TCP header.
-            FRAGMENT if u16::from_be_bytes([extension[2], extension[3]]) & 0xfff8 == 0 => 8,
+            FRAGMENT if u16::from_be(extension.fragment) & 0xfff8 == 0 => 8,
             _ => return None,
         };
-        next = extension[0];
+        next = extension.next;
     }
     if next == TCP { Some(at) } else { None }
 }
 
-/// The ports of a segment, by role.
-struct Ports {
-    client: u16,
-    server: u16,
-    acknowledges: bool,
-}
-
-/// The ports if this is a SYN or a SYN+ACK; later segments say nothing of reachability.
+/// The headers with the ports by role, if this is a SYN or a SYN+ACK; later segments say nothing of reachability.
 #[inline(always)]
-fn opening(segment: &[u8; TCP_LEN]) -> Option<Ports> {
-    let flags = segment[13];
-    if flags & (SYN | RST | FIN) != SYN {
+fn opening(tcp: &Tcp, family: u8, src: [u32; 4], dst: [u32; 4]) -> Option<Handshake> {
+    if tcp.flags & (SYN | RST | FIN) != SYN {
         return None;
     }
-    let src = u16::from_be_bytes([segment[0], segment[1]]);
-    let dst = u16::from_be_bytes([segment[2], segment[3]]);
-    Some(if flags & ACK == 0 {
-        Ports { client: src, server: dst, acknowledges: false }
-    } else {
-        Ports { client: dst, server: src, acknowledges: true }
-    })
+    let acknowledges = tcp.flags & ACK != 0;
+    let (from, to) = (u16::from_be(tcp.src), u16::from_be(tcp.dst));
+    let (client_port, server_port) = if acknowledges { (to, from) } else { (from, to) };
+    Some(Handshake { src, dst, client_port, server_port, family, acknowledges })
 }
 
 #[inline(always)]

@@ -23,10 +23,10 @@ pub struct DropKey {
     pub netns: u64,
     /// Address of the code that freed the packet.
     pub location: u64,
-    /// Source address in network order; IPv4 in the first four bytes, the rest zero.
-    pub src: [u8; 16],
+    /// Source address, its bytes in memory as in the packet; IPv4 in the first word, the rest zero.
+    pub src: [u32; 4],
     /// Destination address, likewise.
-    pub dst: [u8; 16],
+    pub dst: [u32; 4],
     /// The kernel's drop reason; 0 on kernels that pass none.
     pub reason: u32,
     /// [`FLAG_SYN`], [`FLAG_ACK`].

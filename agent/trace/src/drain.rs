@@ -259,13 +259,15 @@ impl Tracer {
     }
 }
 
-fn address(family: u8, bytes: [u8; 16]) -> Option<IpAddr> {
+/// Words hold the packet's bytes in memory order.
+fn address(family: u8, words: [u32; 4]) -> Option<IpAddr> {
+    let [a, b, c, d] = words.map(u32::from_be);
     match family {
-        FAMILY_IPV4 => {
-            let [a, b, c, d, ..] = bytes;
-            Some(IpAddr::V4(Ipv4Addr::new(a, b, c, d)))
+        FAMILY_IPV4 => Some(IpAddr::V4(Ipv4Addr::from_bits(a))),
+        FAMILY_IPV6 => {
+            let bits = [a, b, c, d].into_iter().fold(0, |bits, word| bits << 32 | u128::from(word));
+            Some(IpAddr::V6(Ipv6Addr::from_bits(bits)))
         }
-        FAMILY_IPV6 => Some(IpAddr::V6(Ipv6Addr::from(bytes))),
         _ => None,
     }
 }

@@ -179,6 +179,9 @@ fn nobody_listens_on_ipv6() {
         return;
     }
     let lab = Lab::new(test);
+    // A first connection, since interfaces that have just come up solicit no neighbour for a while.
+    let _listener = lab.server.listen(80);
+    lab.client.connect(SERVER6, 80);
     let mut tracer = tracer(&lab);
     lab.client.fail_to_connect(SERVER6, 81);
     let drained = tracer.drain().expect("drain");
