@@ -1,0 +1,213 @@
+//! The lab carries real connections, and is gone afterwards. Needs root.
+
+#[path = "support/root.rs"]
+mod root;
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use model::Key;
+use netlab::{ConnectOutcome, Lab, LabSpec, Listen, NodeSpec, Pod, PodSpec};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn two_nodes(name: &str) -> Lab {
+    let node = |number: u8| NodeSpec {
+        name: format!("node-{number}"),
+        address: [10, 200, 0, 10 + number].into(),
+        pod_cidr: format!("10.244.{number}.0/24").parse().expect("cidr"),
+    };
+    Lab::new(LabSpec { name: name.into(), nodes: vec![node(1), node(2)] }).expect("a lab")
+}
+
+fn pod(lab: &mut Lab, name: &str, node: u8, last: u8) -> Pod {
+    let spec = PodSpec {
+        key: Key::new("shop", name),
+        node: format!("node-{node}"),
+        address: [10, 244, node, last].into(),
+    };
+    lab.pod(spec).expect("a pod")
+}
+
+fn at(pod: &Pod, port: u16) -> SocketAddr {
+    SocketAddr::new(pod.address(), port)
+}
+
+#[test]
+fn pods_reach_each_other_on_one_node_and_across() {
+    if !root::available("a lab of two nodes") {
+        return;
+    }
+    let mut lab = two_nodes("reach");
+    let client = pod(&mut lab, "client", 1, 5);
+    let near = pod(&mut lab, "near", 1, 6);
+    let far = pod(&mut lab, "far", 2, 5);
+    let seen = far.listen(Listen::on(8080, "far")).expect("listen");
+    near.listen(Listen::on(8080, "near")).expect("listen");
+    for (target, name) in [(&near, "near"), (&far, "far")] {
+        let result = lab.connect(&client.spec.key, at(target, 8080), SECOND).expect("attempt");
+        assert_eq!(result.outcome, ConnectOutcome::Connected, "{name}");
+        assert_eq!(result.answer, name.as_bytes());
+    }
+    let peers = seen.lock().expect("lock").accepted();
+    assert_eq!(peers.iter().map(SocketAddr::ip).collect::<Vec<_>>(), [client.address()]);
+    // A node reaches its pods, and another node's.
+    for node in ["node-1", "node-2"] {
+        let result = lab.node(node).expect("node").netns.connect(at(&far, 8080), SECOND).expect("attempt");
+        assert_eq!(result.outcome, ConnectOutcome::Connected, "{node}");
+    }
+}
+
+#[test]
+fn nothing_listens_loopback_only_and_the_outside_fail_each_in_its_way() {
+    if !root::available("a lab of two nodes") {
+        return;
+    }
+    let mut lab = two_nodes("fail");
+    let client = pod(&mut lab, "client", 1, 5);
+    let server = pod(&mut lab, "server", 2, 5);
+    server.listen(Listen::on_loopback(8080, "")).expect("listen");
+    for port in [8080, 81] {
+        let result = lab.connect(&client.spec.key, at(&server, port), SECOND).expect("attempt");
+        assert_eq!(result.outcome, ConnectOutcome::Refused, "{port}");
+        assert!(result.took < SECOND);
+    }
+    let inside = server.netns.connect("127.0.0.1:8080".parse().expect("address"), SECOND).expect("attempt");
+    assert_eq!(inside.outcome, ConnectOutcome::Connected);
+    let short = Duration::from_millis(300);
+    let outside =
+        lab.connect(&client.spec.key, "10.96.0.77:80".parse().expect("address"), short).expect("attempt");
+    assert_eq!(
+        outside.outcome,
+        ConnectOutcome::TimedOut,
+        "a cluster address nobody programmed leaves and is lost"
+    );
+}
+
+#[test]
+fn a_listener_that_accepts_nothing_fills_its_queue() {
+    if !root::available("a lab of two nodes") {
+        return;
+    }
+    let mut lab = two_nodes("queue");
+    let client = pod(&mut lab, "client", 1, 5);
+    let server = pod(&mut lab, "server", 1, 6);
+    server.listen(Listen { backlog: 1, accept: false, ..Listen::on(8080, "") }).expect("listen");
+    // A backlog of 1 lets two wait (sk_acceptq_is_full in include/net/sock.h); further SYNs are lost.
+    let sockets: Vec<_> = (0..2)
+        .map(|_| {
+            client
+                .netns
+                .enter(|| std::net::TcpStream::connect_timeout(&at(&server, 8080), SECOND))
+                .expect("enter")
+                .expect("connect")
+        })
+        .collect();
+    let result =
+        lab.connect(&client.spec.key, at(&server, 8080), Duration::from_millis(300)).expect("attempt");
+    assert_eq!(result.outcome, ConnectOutcome::TimedOut);
+    drop(sockets);
+}
+
+#[test]
+fn a_relay_reaches_what_listens_outside_the_lab() {
+    if !root::available("a lab of two nodes") {
+        return;
+    }
+    let lab = two_nodes("relay");
+    let collector = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = collector.local_addr().expect("address");
+    let node = lab.node("node-1").expect("node");
+    let inside: SocketAddr = "127.0.0.1:7443".parse().expect("address");
+    let _relay = node.netns.relay(inside, address).expect("relay");
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = collector.accept().expect("accept");
+        std::io::Write::write_all(&mut stream, b"collector").expect("write");
+    });
+    let result = node.netns.connect(inside, SECOND).expect("attempt");
+    assert_eq!(result.answer, b"collector");
+    server.join().expect("server");
+}
+
+#[test]
+fn two_labs_with_the_same_addresses_do_not_meet_and_leave_nothing() {
+    if !root::available("two labs") {
+        return;
+    }
+    let mut labs = [two_nodes("first"), two_nodes("second")];
+    let mut names: Vec<String> = Vec::new();
+    for (index, lab) in labs.iter_mut().enumerate() {
+        let server = pod(lab, "server", 2, 5);
+        pod(lab, "client", 1, 5);
+        server.listen(Listen::on(8080, format!("lab {index}"))).expect("listen");
+        names.extend(lab.nodes().map(|node| node.netns.name().to_owned()));
+        names.extend(lab.pods().map(|pod| pod.netns.name().to_owned()));
+        names.extend([lab.outside().name().to_owned(), lab.underlay().name().to_owned()]);
+        assert_eq!(lab.to_string().lines().count(), 5);
+    }
+    for (index, lab) in labs.iter().enumerate() {
+        let to = at(lab.get_pod(&Key::new("shop", "server")).expect("pod"), 8080);
+        let result = lab.connect(&Key::new("shop", "client"), to, SECOND).expect("attempt");
+        assert_eq!(result.answer, format!("lab {index}").into_bytes());
+    }
+    let [mut first, second] = labs;
+    first.tear_down();
+    first.tear_down();
+    drop((first, second));
+    for name in names {
+        assert!(!std::path::Path::new("/run/netns").join(&name).exists(), "{name} is left");
+    }
+}
+
+/// Does nothing unless the test below starts it as a process of its own.
+#[test]
+fn owner_to_be_killed() {
+    if std::env::var_os("NETLAB_TEST_OWNER").is_none() {
+        return;
+    }
+    let mut lab = two_nodes("killed");
+    pod(&mut lab, "server", 1, 5).listen(Listen::on(8080, "")).expect("listen");
+    println!("built {}", lab.underlay().name());
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn a_killed_owner_is_swept_and_a_living_one_is_not() {
+    if !root::available("sweeping") {
+        return;
+    }
+    let living = two_nodes("living");
+    let mut owner = Command::new(std::env::current_exe().expect("this test"))
+        .args(["owner_to_be_killed", "--exact", "--nocapture"])
+        .env("NETLAB_TEST_OWNER", "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("start the owner");
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(owner.stdout.take().expect("stdout")));
+    let name = lines.map_while(Result::ok).find_map(|line| Some(line.split_once("built ")?.1.to_owned()));
+    let name = name.expect("the owner built its lab");
+    netlab::sweep().expect("sweep");
+    assert!(std::path::Path::new("/run/netns").join(&name).exists(), "swept while its owner lives");
+    // SIGKILL: no destructor runs.
+    owner.kill().expect("kill");
+    owner.wait().expect("wait");
+    netlab::sweep().expect("sweep");
+    let prefix = name.strip_suffix("underlay").expect("prefix");
+    let start = Instant::now();
+    loop {
+        let left: Vec<_> = std::fs::read_dir("/run/netns")
+            .expect("list")
+            .flatten()
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
+            .collect();
+        if left.is_empty() {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(5), "left: {left:?}");
+        netlab::sweep().expect("sweep");
+    }
+    assert!(living.underlay().path().exists());
+}
