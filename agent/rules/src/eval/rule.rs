@@ -1,0 +1,203 @@
+//! One rule: whether it matches, and what its target does to the packet and its way.
+//!
+//! Which rule comes next is the walker's business.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use model::flow::Family;
+use model::gap::Gap;
+use model::walk::{Action, Outcome};
+
+use super::test::{Holds, holds};
+use super::{
+    BaseChain, End, Ending, Flow, Frame, MAX_CALLS, MAX_WAYS, Parting, RuleId, Stage, Walker, Way, quote,
+};
+use crate::hooks::{Hook, Kind};
+use crate::ir::{Policy, Rule, RuleSet, Target};
+
+/// What REJECT sends when the rule does not say (`man iptables-extensions`).
+const fn default_reject(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4 => "icmp-port-unreachable",
+        Family::Ipv6 => "icmp6-port-unreachable",
+    }
+}
+
+impl Walker<'_> {
+    /// Evaluates a rule and carries out its target.
+    pub(super) fn rule(&self, way: &mut Way, id: RuleId, rule: &Rule) -> Flow {
+        let Some(rules) = self.rules(id.set) else { return Flow::On };
+        if matches!(rule.target, Target::None | Target::Continue) {
+            return Flow::On;
+        }
+        match holds(rules, rule, &way.packet, self.network) {
+            Holds::No => Flow::On,
+            Holds::Yes => self.carry_out(way, id, rule, rules),
+            Holds::Sometimes => {
+                if !self.take_way() {
+                    let gap = Gap::new("further ways", format!("only {MAX_WAYS} ways are followed"));
+                    if !way.gaps.contains(&gap) {
+                        way.gaps.push(gap);
+                    }
+                    return Flow::On;
+                }
+                self.part(Parting::Chance, way.clone(), id, rule, rules)
+            }
+            Holds::Unknown => {
+                let mut other = way.clone();
+                let quoted = quote(rules, rule);
+                let gap = Gap::new(
+                    format!("a rule of {} {}", self.table_name(id), self.chain_name(id)),
+                    format!("cannot be evaluated: {quoted}"),
+                );
+                other.record(Some(id), Action::Unknown(quoted));
+                self.part(Parting::Doubt(gap), other, id, rule, rules)
+            }
+        }
+    }
+
+    /// Lets a second way carry the target out.
+    fn part(&self, parting: Parting, mut other: Way, id: RuleId, rule: &Rule, rules: &RuleSet) -> Flow {
+        if let Flow::Ended(end) = self.carry_out(&mut other, id, rule, rules) {
+            other.finished = Some(end);
+        }
+        Flow::Parted(parting, Box::new(other))
+    }
+
+    fn carry_out(&self, way: &mut Way, id: RuleId, rule: &Rule, rules: &RuleSet) -> Flow {
+        let base = self.chains.get(way.entry).copied();
+        match &rule.target {
+            Target::None | Target::Continue => {}
+            Target::Accept => {
+                way.record(Some(id), Action::Accept);
+                self.leave(way);
+            }
+            Target::Drop => {
+                way.record(Some(id), Action::Drop);
+                return way.stopped(Outcome::Dropped, Some(id), None).into();
+            }
+            Target::Reject(with) => {
+                let with = match rules.text(*with) {
+                    "" => default_reject(rules.family).to_owned(),
+                    with => with.to_owned(),
+                };
+                way.record(Some(id), Action::Reject(with.clone()));
+                return way.stopped(Outcome::Rejected, Some(id), Some(with)).into();
+            }
+            Target::Return => {
+                way.record(Some(id), Action::Return);
+                way.frames.pop();
+                return self.met(way);
+            }
+            Target::Jump(chain) | Target::Goto(chain) => {
+                way.record(Some(id), Action::Jump(self.name_of(id, *chain)));
+                if matches!(rule.target, Target::Goto(_)) {
+                    way.frames.pop();
+                }
+                if way.frames.len() >= MAX_CALLS {
+                    return way.lost("chains call one another deeper than is followed").into();
+                }
+                way.frames.push(Frame { chain: *chain, next: 0 });
+            }
+            Target::Dnat { address, port } => {
+                let address = address.unwrap_or(way.packet.dst.ip());
+                let port = port.unwrap_or(way.packet.dst.port());
+                return self.translate(way, id, base, SocketAddr::new(address, port));
+            }
+            Target::Redirect(port) => {
+                let port = port.unwrap_or(way.packet.dst.port());
+                let family = rules.family;
+                let address = match (way.stage, family) {
+                    (Stage::Hook(Hook::Output), Family::Ipv4) => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+                    (Stage::Hook(Hook::Output), Family::Ipv6) => Some(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+                    _ => self.network.address_of(&way.packet.input, family),
+                };
+                let Some(address) = address else {
+                    return self.unmodelled(way, id, rule, rules, "the address of the interface it came by");
+                };
+                return self.translate(way, id, base, SocketAddr::new(address, port));
+            }
+            Target::Snat | Target::Masquerade => {
+                way.record(Some(id), Action::Masquerade);
+                way.packet.masqueraded = true;
+                way.packet.src_settled = true;
+                self.leave(way);
+            }
+            Target::SetMark(set) => {
+                way.packet.mark = (way.packet.mark & !set.mask) ^ set.value;
+                way.record(Some(id), Action::Mark(way.packet.mark));
+            }
+            Target::RestoreMark(mask) => {
+                way.packet.mark = (way.packet.mark & !mask) | (way.packet.ct_mark & mask);
+                way.record(Some(id), Action::Mark(way.packet.mark));
+            }
+            Target::SetConnMark(set) => way.packet.ct_mark = (way.packet.ct_mark & !set.mask) ^ set.value,
+            Target::SaveMark(mask) => {
+                way.packet.ct_mark = (way.packet.ct_mark & !mask) | (way.packet.mark & mask);
+            }
+            Target::NoTrack => way.packet.untracked = true,
+            Target::Unknown(text) => return self.unmodelled(way, id, rule, rules, rules.text(*text)),
+        }
+        Flow::On
+    }
+
+    /// A base chain came to its end.
+    pub(super) fn policy(&self, way: &mut Way, base: BaseChain) -> Flow {
+        let chain = self.chain(base.set, base.table, base.chain);
+        let id = RuleId { set: base.set, table: base.table, chain: base.chain, rule: None };
+        let (policy, empty) =
+            chain.map_or((Policy::Accept, true), |chain| (chain.policy, chain.rules.is_empty()));
+        if policy == Policy::Drop || !empty {
+            way.record(Some(id), Action::Policy(policy.word().to_owned()));
+        }
+        if policy == Policy::Drop {
+            return way.stopped(Outcome::Dropped, Some(id), None).into();
+        }
+        self.leave(way);
+        Flow::On
+    }
+
+    /// The destination changes, and this hook's nat chains are done.
+    fn translate(&self, way: &mut Way, id: RuleId, base: Option<BaseChain>, to: SocketAddr) -> Flow {
+        if !base.is_some_and(|base| base.base.kind == Kind::Nat) {
+            return way.lost("a destination is rewritten outside a nat chain").into();
+        }
+        way.record(Some(id), Action::Dnat(to));
+        way.packet.dst = to;
+        way.packet.translated = true;
+        way.packet.dst_settled = true;
+        way.dnat = Some(id);
+        self.leave(way);
+        Flow::On
+    }
+
+    fn unmodelled(&self, way: &mut Way, id: RuleId, rule: &Rule, rules: &RuleSet, what: &str) -> Flow {
+        way.record(Some(id), Action::Unknown(what.to_owned()));
+        let mut end = way.end(Ending::Outcome { outcome: Outcome::Unknown, rule: None, told: None });
+        end.gaps.push(Gap::new(
+            format!("a rule of {} {}", self.table_name(id), self.chain_name(id)),
+            format!("its target is not modelled: {}", quote(rules, rule)),
+        ));
+        end.into()
+    }
+
+    fn table_name(&self, id: RuleId) -> &str {
+        let table = self.rules(id.set).and_then(|rules| rules.tables.get(id.table));
+        table.map_or("", |table| table.name.as_str())
+    }
+
+    fn chain_name(&self, id: RuleId) -> &str {
+        self.chain(id.set, id.table, id.chain).map_or("", |chain| &*chain.name)
+    }
+
+    fn name_of(&self, id: RuleId, chain: crate::ir::ChainId) -> String {
+        self.chain(id.set, id.table, chain).map_or_else(String::new, |chain| chain.name.to_string())
+    }
+}
+
+impl Way {
+    /// The packet goes no further.
+    pub(super) fn stopped(&self, outcome: Outcome, rule: Option<RuleId>, told: Option<String>) -> End {
+        self.end(Ending::Outcome { outcome, rule, told })
+    }
+}

@@ -1,0 +1,290 @@
+//! The way between chains: from hook to hook, with a route look-up where the kernel makes one.
+//!
+//! It knows the order of things, not what rules do.
+
+use model::flow::{Family, Protocol};
+use model::gap::Gap;
+use model::node_state::RouteKind;
+use model::walk::{Action, Outcome};
+
+use super::{End, Flow, Parting, Stage, Walker, Way, consulted};
+use crate::hooks::Hook;
+use crate::network::{Query, Tri, Way as Found};
+use crate::packet::Device;
+
+impl Walker<'_> {
+    /// Finds the next base chain to run, or moves on to the next stage.
+    pub(super) fn advance(&self, way: &mut Way) -> Flow {
+        let hook = match way.stage {
+            Stage::SendRoute => return self.send(way),
+            Stage::ArrivalRoute => return self.arrive(way),
+            Stage::Hook(hook) => hook,
+        };
+        if let Some(end) = self.look_again(way) {
+            return end.into();
+        }
+        while let Some(entry) = self.chains.get(way.entry) {
+            if entry.base.hook == hook && consulted(entry.base, &way.packet) {
+                way.running = true;
+                way.frames.clear();
+                way.frames.push(super::Frame { chain: entry.chain, next: 0 });
+                return Flow::On;
+            }
+            way.entry += 1;
+        }
+        way.entry = 0;
+        self.after(way, hook)
+    }
+
+    /// The base chain being run is done with the packet.
+    pub(super) fn leave(&self, way: &mut Way) {
+        way.running = false;
+        way.frames.clear();
+        way.entry += 1;
+    }
+
+    fn after(&self, way: &mut Way, hook: Hook) -> Flow {
+        match hook {
+            Hook::Prerouting => {
+                way.packet.dst_settled = true;
+                way.stage = Stage::ArrivalRoute;
+            }
+            Hook::Output => {
+                way.packet.dst_settled = true;
+                way.stage = Stage::Hook(Hook::Postrouting);
+            }
+            Hook::Forward => way.stage = Stage::Hook(Hook::Postrouting),
+            Hook::Input => return way.stopped(Outcome::Local, None, None).into(),
+            Hook::Postrouting => {
+                way.packet.src_settled = true;
+                if !way.to_self {
+                    return way.stopped(Outcome::Forwarded, None, None).into();
+                }
+                // What a host sends to itself comes in again by the loopback interface.
+                way.packet.input = Device::Named("lo".into());
+                way.packet.output = Device::Absent;
+                way.stage = Stage::Hook(Hook::Prerouting);
+            }
+        }
+        Flow::On
+    }
+
+    /// The look-up before OUTPUT.
+    fn send(&self, way: &mut Way) -> Flow {
+        way.stage = Stage::Hook(Hook::Output);
+        match self.look_up(way) {
+            Some(end) => end.into(),
+            None => Flow::On,
+        }
+    }
+
+    /// After a chain of OUTPUT: looks again if the destination or mark changed (`ip_route_me_harder`).
+    pub(super) fn look_again(&self, way: &mut Way) -> Option<End> {
+        let changed = way.looked_up != (way.packet.dst.ip(), way.packet.mark);
+        if way.stage == Stage::Hook(Hook::Output) && changed { self.look_up(way) } else { None }
+    }
+
+    /// Looks up the way of a locally sent packet.
+    fn look_up(&self, way: &mut Way) -> Option<End> {
+        way.looked_up = (way.packet.dst.ip(), way.packet.mark);
+        let found = self.network.way(&Query {
+            src: way.packet.src,
+            dst: way.packet.dst.ip(),
+            mark: way.packet.mark,
+            input: &Device::Named("lo".into()),
+        });
+        (way.to_self, way.gateway) = (false, None);
+        match found {
+            Found::Local => {
+                way.to_self = true;
+                way.packet.output = Device::Named("lo".into());
+                way.record(None, Action::Route("to this host".into()));
+                None
+            }
+            Found::On { device, gateway } => {
+                let loopback = way.packet.src.is_loopback() && way.packet.src.is_ipv4();
+                if loopback
+                    && !matches!(&device, Device::Named(name) if **name == *"lo")
+                    && !self.network.routes_loopback(&device)
+                {
+                    // `__mkroute_output` refuses a loopback source on any other interface.
+                    way.record(
+                        None,
+                        Action::Route("a loopback source may not leave (route_localnet is off)".into()),
+                    );
+                    return Some(way.stopped(
+                        Outcome::Rejected,
+                        None,
+                        Some("invalid argument at the sender".into()),
+                    ));
+                }
+                way.record(None, Action::Route(leaving(&device, gateway)));
+                way.packet.output = device;
+                way.gateway = gateway;
+                None
+            }
+            Found::Group => self.to_group(way),
+            Found::Refused(kind, net) => {
+                let told = match kind {
+                    RouteKind::Prohibit => "permission denied at the sender",
+                    RouteKind::Unreachable => "no route to host at the sender",
+                    _ => "invalid argument at the sender",
+                };
+                way.record(None, Action::Route(format!("{} route {net}", word(kind))));
+                Some(way.stopped(Outcome::Rejected, None, Some(told.into())))
+            }
+            Found::None => {
+                way.record(None, Action::Route(format!("no route to {}", way.packet.dst.ip())));
+                Some(way.stopped(
+                    Outcome::Rejected,
+                    None,
+                    Some("network is unreachable at the sender".into()),
+                ))
+            }
+            Found::Unknown(gap) => Some(way.unrouted(gap)),
+        }
+    }
+
+    /// The look-up after PREROUTING.
+    fn arrive(&self, way: &mut Way) -> Flow {
+        let dst = way.packet.dst.ip();
+        if way.packet.local_sender {
+            // Sent to this host itself: the look-up before is still good (`skb_dst`), the packet is on lo.
+            way.stage = Stage::Hook(Hook::Input);
+            return Flow::On;
+        }
+        if dst.is_loopback() && !self.on_loopback(way) {
+            let passes = dst.is_ipv4() && self.network.routes_loopback(&way.packet.input);
+            if !passes {
+                // `ip_route_input_slow`: martian destination; IPv6 drops ::1 from the wire in `ip6_rcv_core`.
+                way.record(None, Action::Route(format!("{dst} from another host (martian destination)")));
+                return way.stopped(Outcome::Dropped, None, None).into();
+            }
+        }
+        match self.network.is_local(dst) {
+            Tri::Yes => {
+                self.deliver(way);
+                Flow::On
+            }
+            Tri::No => self.forward(way),
+            Tri::Unknown => {
+                let mut other = way.clone();
+                self.deliver(&mut other);
+                if let Flow::Ended(end) = self.forward(way) {
+                    way.finished = Some(end);
+                }
+                Flow::Parted(Parting::Doubt(self.network.addresses_gap()), Box::new(other))
+            }
+        }
+    }
+
+    fn on_loopback(&self, way: &Way) -> bool {
+        matches!(&way.packet.input, Device::Named(name) if **name == *"lo")
+    }
+
+    fn deliver(&self, way: &mut Way) {
+        way.to_self = true;
+        way.stage = Stage::Hook(Hook::Input);
+        way.record(None, Action::Route("to this host".into()));
+    }
+
+    fn forward(&self, way: &mut Way) -> Flow {
+        let dst = way.packet.dst.ip();
+        let family = Family::of(dst);
+        let found = self.network.way(&Query {
+            src: way.packet.src,
+            dst,
+            mark: way.packet.mark,
+            input: &way.packet.input,
+        });
+        let forwards = self.network.forwards(family, &way.packet.input);
+        match found {
+            Found::Local => self.deliver(way),
+            Found::Group => return self.to_group(way).map_or(Flow::On, Into::into),
+            Found::Unknown(gap) => return way.unrouted(gap).into(),
+            _ if forwards == Some(false) => {
+                let name = if family == Family::Ipv4 {
+                    "net.ipv4.ip_forward"
+                } else {
+                    "net.ipv6.conf.all.forwarding"
+                };
+                way.record(
+                    None,
+                    Action::Route(format!("not for this host, and forwarding is off ({name}=0)")),
+                );
+                return way.stopped(Outcome::Dropped, None, None).into();
+            }
+            Found::On { device, gateway } => {
+                if forwards.is_none() {
+                    way.gaps.push(Gap::new("sysctls", "forwarding was not read; taken to be on"));
+                }
+                way.record(None, Action::Route(leaving(&device, gateway)));
+                way.packet.output = device;
+                way.gateway = gateway;
+                way.stage = Stage::Hook(Hook::Forward);
+            }
+            Found::Refused(kind, net) => {
+                way.record(None, Action::Route(format!("{} route {net}", word(kind))));
+                // `ip_error`: which ICMP code a refusing route sends.
+                let (outcome, told) = match (kind, family) {
+                    (RouteKind::Unreachable, Family::Ipv4) => {
+                        (Outcome::Rejected, Some("icmp-host-unreachable"))
+                    }
+                    (RouteKind::Prohibit, Family::Ipv4) => (Outcome::Rejected, Some("icmp-admin-prohibited")),
+                    (RouteKind::Unreachable, Family::Ipv6) => (Outcome::Rejected, Some("icmp6-no-route")),
+                    (RouteKind::Prohibit, Family::Ipv6) => (Outcome::Rejected, Some("icmp6-adm-prohibited")),
+                    _ => (Outcome::Dropped, None),
+                };
+                return way.stopped(outcome, None, told.map(Into::into)).into();
+            }
+            Found::None => {
+                way.record(None, Action::Route(format!("no route to {dst}")));
+                let told = if family == Family::Ipv4 { "icmp-net-unreachable" } else { "icmp6-no-route" };
+                return way.stopped(Outcome::Rejected, None, Some(told.into())).into();
+            }
+        }
+        Flow::On
+    }
+
+    /// Broadcast and multicast: datagrams are delivered, connections cannot be made (`tcp_v4_rcv`: not PACKET_HOST).
+    fn to_group(&self, way: &mut Way) -> Option<End> {
+        way.record(None, Action::Route(format!("{} is no single host", way.packet.dst.ip())));
+        if way.packet.protocol == Protocol::Udp {
+            return Some(
+                way.unrouted(Gap::new("delivery to a group", "broadcast and multicast are not followed")),
+            );
+        }
+        let outcome = if way.packet.local_sender { Outcome::Rejected } else { Outcome::Dropped };
+        let told = way.packet.local_sender.then(|| "network is unreachable at the sender".to_owned());
+        Some(way.stopped(outcome, None, told))
+    }
+}
+
+impl Way {
+    fn unrouted(&self, gap: Gap) -> End {
+        let mut end = self.stopped(Outcome::Unknown, None, None);
+        end.gaps.push(gap);
+        end
+    }
+}
+
+fn leaving(device: &Device, gateway: Option<std::net::IpAddr>) -> String {
+    let device = match device {
+        Device::Named(name) => format!("dev {name}"),
+        Device::Absent | Device::Unknown => "one of several devices".to_owned(),
+    };
+    gateway.map_or_else(|| device.clone(), |gateway| format!("via {gateway} {device}"))
+}
+
+const fn word(kind: RouteKind) -> &'static str {
+    match kind {
+        RouteKind::Unicast => "unicast",
+        RouteKind::Local => "local",
+        RouteKind::Broadcast => "broadcast",
+        RouteKind::Multicast => "multicast",
+        RouteKind::Blackhole => "blackhole",
+        RouteKind::Unreachable => "unreachable",
+        RouteKind::Prohibit => "prohibit",
+        RouteKind::Throw => "throw",
+    }
+}

@@ -1,0 +1,163 @@
+//! Whether one condition holds for the packet: yes, no, or not to be told.
+//!
+//! It changes nothing; what a rule does when all its conditions hold is decided by the walker.
+
+use ipnet::IpNet;
+use model::flow::Protocol;
+
+use crate::ir::{AddressTypes, Chance, CtStates, Interface, Match, PacketType, Rule, RuleSet, Side, Test};
+use crate::network::{Network, Tri};
+use crate::packet::{Device, Passing};
+
+/// Whether a rule matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// It does.
+    Yes,
+    /// It does not.
+    No,
+    /// Sometimes, by design of the rule: both ways really happen.
+    Sometimes,
+    /// It cannot be told.
+    Unknown,
+}
+
+/// Whether all conditions of a rule hold.
+pub(super) fn holds(rules: &RuleSet, rule: &Rule, packet: &Passing, network: &Network) -> Holds {
+    let mut result = Holds::Yes;
+    for item in rules.matches_of(rule) {
+        if let Test::Chance(Chance::Sometimes) = item.test {
+            if result == Holds::Yes {
+                result = Holds::Sometimes;
+            }
+            continue;
+        }
+        match one(rules, item, packet, network) {
+            Tri::Yes => {}
+            Tri::No => return Holds::No,
+            Tri::Unknown => result = Holds::Unknown,
+        }
+    }
+    result
+}
+
+fn one(rules: &RuleSet, item: &Match, packet: &Passing, network: &Network) -> Tri {
+    let tcp = packet.protocol == Protocol::Tcp;
+    let truth = match &item.test {
+        Test::Destination(net) => contains(net, packet.dst.ip()),
+        Test::Source(net) => contains(net, packet.src),
+        Test::Protocol(number) => Tri::of(*number == packet.protocol.number()),
+        Test::DestinationPort(range) => Tri::of(range.contains(packet.dst.port())),
+        Test::Comment(_) | Test::Always => Tri::Yes,
+        Test::SourceRange(range) => Tri::of(range.0 <= packet.src && packet.src <= range.1),
+        Test::DestinationRange(range) => Tri::of(range.0 <= packet.dst.ip() && packet.dst.ip() <= range.1),
+        Test::InInterface(wanted) => interface(rules, *wanted, &packet.input),
+        Test::OutInterface(wanted) => interface(rules, *wanted, &packet.output),
+        Test::SourcePort(range) => source_port(packet, std::slice::from_ref(range)),
+        Test::Ports(side, list) => {
+            let destination = Tri::of(list.iter().any(|range| range.contains(packet.dst.port())));
+            match side {
+                Side::Source => source_port(packet, list),
+                Side::Destination => destination,
+                Side::Either if destination == Tri::Yes => Tri::Yes,
+                Side::Either => source_port(packet, list),
+            }
+        }
+        Test::Mark(wanted) => Tri::of(packet.mark & wanted.mask == wanted.value),
+        Test::ConnMark(wanted) => Tri::of(packet.ct_mark & wanted.mask == wanted.value),
+        Test::CtState(wanted) => Tri::of(wanted.0 & states(packet) != 0),
+        Test::CtOriginal(original) => Tri::of(*original && !packet.untracked),
+        Test::CtOriginalDestination(net) if !packet.untracked => contains(net, packet.original.ip()),
+        Test::CtOriginalPort(range) if !packet.untracked => Tri::of(range.contains(packet.original.port())),
+        // An untracked packet has no connection to compare with.
+        Test::CtOriginalDestination(_) | Test::CtOriginalPort(_) => Tri::No,
+        Test::SourceType(types) => address_type(*types, packet.src, network),
+        Test::DestinationType(types) => address_type(*types, packet.dst.ip(), network),
+        Test::Chance(Chance::Always) => Tri::Yes,
+        Test::Chance(Chance::Never) | Test::Icmp | Test::SeenBefore => Tri::No,
+        Test::Chance(Chance::Sometimes) => Tri::Unknown,
+        Test::TcpFlags { mask, set } => Tri::of(tcp && SYN & mask == *set),
+        Test::BridgePort(_) => match network.is_bridge(&packet.input) {
+            _ if packet.local_sender => Tri::No,
+            Tri::No => Tri::No,
+            _ => Tri::Unknown,
+        },
+        // A forwarded packet belongs to no socket of this host (xt_owner, `owner_mt`).
+        Test::SocketOwner(_) if !packet.local_sender => return Tri::No,
+        Test::PacketType(kind) if !packet.local_sender => Tri::of(*kind == PacketType::Unicast),
+        Test::SocketOwner(_) | Test::PacketType(_) | Test::Unknown(_) => Tri::Unknown,
+    };
+    truth.not_if(item.negate)
+}
+
+/// The flags of a connection's first packet.
+const SYN: u8 = 0x02;
+
+fn contains(net: &IpNet, address: std::net::IpAddr) -> Tri {
+    Tri::of(net.contains(&address))
+}
+
+fn interface(rules: &RuleSet, wanted: Interface, device: &Device) -> Tri {
+    let name = rules.text(wanted.name);
+    match device {
+        // An absent interface has the empty name (ip_packet_match, `nulldevname`).
+        Device::Absent => Tri::of(name.is_empty()),
+        Device::Named(device) if wanted.prefix => Tri::of(device.starts_with(name)),
+        Device::Named(device) => Tri::of(**device == *name),
+        Device::Unknown if wanted.prefix && name.is_empty() => Tri::Yes,
+        Device::Unknown => Tri::Unknown,
+    }
+}
+
+/// An unknown source port is an ephemeral one: whether a list covers it is known only if it covers all or none.
+fn source_port(packet: &Passing, list: &[model::flow::PortRange]) -> Tri {
+    /// Where ephemeral ports begin at the lowest; below it only privileged programs choose.
+    const LOWEST: u16 = 1024;
+    match packet.src_port {
+        Some(port) => Tri::of(list.iter().any(|range| range.contains(port))),
+        None if list.iter().any(|range| range.first <= LOWEST && range.last == u16::MAX) => Tri::Yes,
+        None if list.iter().all(|range| range.last < LOWEST) => Tri::No,
+        None => Tri::Unknown,
+    }
+}
+
+fn states(packet: &Passing) -> u8 {
+    if packet.untracked {
+        return CtStates::UNTRACKED;
+    }
+    let mut states = CtStates::NEW;
+    if packet.translated {
+        states |= CtStates::DNAT;
+    }
+    if packet.masqueraded {
+        states |= CtStates::SNAT;
+    }
+    states
+}
+
+/// `-m addrtype` looks an address up in the local table; whatever is not there is unicast (`inet_dev_addr_type`).
+fn address_type(types: AddressTypes, address: std::net::IpAddr, network: &Network) -> Tri {
+    let kind = if address.is_multicast() {
+        AddressTypes::MULTICAST
+    } else if network.is_broadcast(address) {
+        AddressTypes::BROADCAST
+    } else {
+        match network.is_local(address) {
+            Tri::Yes => AddressTypes::LOCAL,
+            Tri::No => AddressTypes::UNICAST,
+            Tri::Unknown if types.kinds & (AddressTypes::LOCAL | AddressTypes::UNICAST) == 0 => {
+                return Tri::No;
+            }
+            Tri::Unknown => return Tri::Unknown,
+        }
+    };
+    if types.kinds & AddressTypes::OTHER != 0 && address.is_ipv6() && kind == AddressTypes::UNICAST {
+        // For IPv6 the main table decides between unicast and unreachable.
+        return Tri::Unknown;
+    }
+    match (types.kinds & kind != 0, types.limited) {
+        (false, true) if kind == AddressTypes::LOCAL => Tri::Unknown,
+        (true, true) if kind == AddressTypes::LOCAL => Tri::Unknown,
+        (matches, _) => Tri::of(matches),
+    }
+}

@@ -1,0 +1,69 @@
+//! One number for a namespace's programmed state, to notice that it changed.
+//!
+//! It is no checksum against tampering, and it says nothing about what changed.
+
+use model::node_state::NodeState;
+
+use crate::ir::RuleSet;
+
+/// Multiplier of the mixing step (the golden ratio in 64 bits).
+const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Hash of rules, chains and policies without counters, of routes, addresses and sysctls.
+pub(crate) fn of(state: &NodeState, sets: &[RuleSet]) -> u64 {
+    let mut hash = Hash(MIX);
+    for set in sets {
+        hash.text(set.backend.word());
+        hash.text(&format!("{:?} {}", set.backend, set.family));
+        for table in &set.tables {
+            hash.text(&table.name);
+            for chain in &table.chains {
+                hash.text(&chain.name);
+                hash.text(if chain.base.is_some() { chain.policy.word() } else { "-" });
+                for rule in &chain.rules {
+                    hash.text(set.text(rule.text));
+                }
+            }
+        }
+    }
+    for name in &state.foreign_nft_tables {
+        hash.text(name);
+    }
+    for route in &state.routes {
+        hash.text(&format!("{route:?}"));
+    }
+    for rule in &state.routing_rules {
+        hash.text(&format!("{rule:?}"));
+    }
+    for address in &state.addresses {
+        hash.text(&format!("{address:?}"));
+    }
+    for (name, value) in &state.sysctls {
+        hash.text(name);
+        hash.text(value);
+    }
+    hash.0
+}
+
+struct Hash(u64);
+
+impl Hash {
+    /// Takes in a text and its length, so that moving a border between two texts changes the hash.
+    fn text(&mut self, text: &str) {
+        let (words, rest) = text.as_bytes().as_chunks::<8>();
+        for word in words {
+            self.word(u64::from_le_bytes(*word));
+        }
+        let mut last = [0; 8];
+        for (to, from) in last.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        self.word(u64::from_le_bytes(last));
+        self.word(text.len() as u64);
+    }
+
+    const fn word(&mut self, word: u64) {
+        let mixed = (self.0 ^ word).wrapping_mul(MIX);
+        self.0 = mixed ^ (mixed >> 29);
+    }
+}

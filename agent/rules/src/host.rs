@@ -1,0 +1,193 @@
+//! A host's programmed state, read once, through which any number of packets can be walked.
+//!
+//! It joins rules, routes and the owners' names into `model::Walk`; it draws no conclusions about causes.
+
+use std::net::SocketAddr;
+
+use model::flow::{Family, Packet};
+use model::gap::Gap;
+use model::node_state::NodeState;
+use model::walk::{Backend, Branch, Outcome, RulesStamp, Walk};
+
+use crate::eval::{self, BaseChain, End, Ending, Walker};
+use crate::fingerprint;
+use crate::ir::{Problem, RuleSet};
+use crate::network::Network;
+use crate::packet::{Device, Passing};
+use crate::proxy::ProxyIndex;
+use crate::{iptables, report};
+
+/// One network namespace with its rules parsed.
+#[derive(Debug)]
+pub struct Host {
+    sets: Vec<RuleSet>,
+    network: Network,
+    proxy: ProxyIndex,
+    fingerprint: u64,
+    /// Base chains by family, in both orders that equal priorities leave open; the second only where it differs.
+    chains: [Orders; 2],
+    /// What was not read at all.
+    gaps: Vec<Gap>,
+    /// Why a packet that passes may still be lost or sent elsewhere by rules that are not walked.
+    unwalked: Vec<Gap>,
+}
+
+#[derive(Debug)]
+struct Orders {
+    first: Vec<BaseChain>,
+    second: Option<Vec<BaseChain>>,
+}
+
+impl Host {
+    /// Reads a namespace's state. Never fails: what cannot be read is in [`Host::problems`] and in every walk's gaps.
+    pub fn new(state: &NodeState) -> Self {
+        let sets: Vec<RuleSet> = state
+            .iptables
+            .iter()
+            .map(|saved| iptables::parse(saved.backend, saved.family, &saved.text))
+            .collect();
+        let mut unwalked = Vec::new();
+        if !state.foreign_nft_tables.is_empty() {
+            let names: Vec<String> =
+                state.foreign_nft_tables.iter().map(|name| name.escape_debug().to_string()).collect();
+            unwalked.push(Gap::new("nftables", format!("tables not walked: {}", names.join(", "))));
+        }
+        let rules_unread =
+            |gap: &&Gap| ["iptables", "nftables", "rules"].iter().any(|word| gap.what.contains(word));
+        unwalked.extend(state.gaps.iter().filter(rules_unread).cloned());
+        for set in &sets {
+            for warning in &set.warnings {
+                let other = if set.backend == Backend::IptablesNft {
+                    Backend::IptablesLegacy
+                } else {
+                    Backend::IptablesNft
+                };
+                let read = warning.contains("tables present")
+                    && sets.iter().any(|known| known.backend == other && known.family == set.family);
+                if !read {
+                    unwalked.push(Gap::new("iptables", warning.clone()));
+                }
+            }
+            for problem in set.problems.iter().take(3) {
+                let why = format!(
+                    "line {} could not be read ({}): {}",
+                    problem.line, problem.what, problem.excerpt
+                );
+                unwalked.push(Gap::new(format!("{} rules", set.family), why));
+            }
+        }
+        let network = Network::new(state);
+        let chains = [Family::Ipv4, Family::Ipv6].map(|family| Orders::of(&sets, family));
+        let proxy = ProxyIndex::new(&sets);
+        let fingerprint = fingerprint::of(state, &sets);
+        Self { sets, network, proxy, fingerprint, chains, gaps: state.gaps.clone(), unwalked }
+    }
+
+    /// Hash of all rules, routes, addresses and routing sysctls; counters and remarks do not count.
+    pub const fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// Everything that could not be read, with the back-end and family it belongs to.
+    pub fn problems(&self) -> impl Iterator<Item = (Backend, Family, &Problem)> {
+        self.sets.iter().flat_map(|set| set.problems.iter().map(|problem| (set.backend, set.family, problem)))
+    }
+
+    /// The rule sets as read.
+    pub fn rule_sets(&self) -> &[RuleSet] {
+        &self.sets
+    }
+
+    /// What happens to the first packet of a connection.
+    pub fn walk(&self, packet: &Packet, stamp: RulesStamp) -> Walk {
+        let mut branches: Vec<Branch> =
+            self.ends(packet).iter().map(|end| report::branch(&self.sets, end)).collect();
+        for branch in &mut branches {
+            if matches!(branch.outcome, Outcome::Forwarded | Outcome::Local) && !self.unwalked.is_empty() {
+                branch.outcome = Outcome::Unknown;
+                branch.gaps.extend(self.unwalked.iter().cloned());
+            }
+        }
+        let mut gaps = self.gaps.clone();
+        for gap in self.unwalked.iter().chain(branches.iter().flat_map(|branch| &branch.gaps)) {
+            if !gaps.contains(gap) {
+                gaps.push(gap.clone());
+            }
+        }
+        let mut outcomes = branches.iter().map(|branch| branch.outcome);
+        let first = outcomes.next().unwrap_or(Outcome::Unknown);
+        let outcome = if outcomes.all(|outcome| outcome == first) { first } else { Outcome::Unknown };
+        let proxy = self.proxy.facts(packet, &self.network);
+        Walk { packet: packet.clone(), outcome, branches, proxy, rules: stamp, gaps }
+    }
+
+    fn ends(&self, packet: &Packet) -> Vec<End> {
+        let family = Family::of(packet.dst.ip());
+        if Family::of(packet.src) != family {
+            return vec![impossible(packet.dst, "source and destination are of different families")];
+        }
+        let input = match (&packet.in_interface, packet.origin) {
+            (_, model::flow::Origin::Node) => Device::Absent,
+            (Some(name), _) => Device::Named(name.as_str().into()),
+            (None, _) => self.network.arrives_by(packet.src),
+        };
+        let orders = match family {
+            Family::Ipv4 => &self.chains[0],
+            Family::Ipv6 => &self.chains[1],
+        };
+        let passing = Passing::entering(packet, input);
+        let mut ends = distinct(Walker::new(&self.sets, &self.network, &orders.first).walk(passing.clone()));
+        if let Some(second) = &orders.second {
+            let others = distinct(Walker::new(&self.sets, &self.network, second).walk(passing));
+            let gap = Gap::new(
+                "order of iptables-legacy and iptables-nft",
+                "both have chains at the same place, and which was registered first is not known; it matters here",
+            );
+            ends = eval::reconcile(ends, others, &gap);
+        }
+        ends
+    }
+}
+
+impl Orders {
+    fn of(sets: &[RuleSet], family: Family) -> Self {
+        let first = eval::base_chains(sets, family, false);
+        let has_rules = |chain: &BaseChain| {
+            let found = sets.get(chain.set).and_then(|set| set.tables.get(chain.table));
+            let found = found.and_then(|table| table.chains.get(chain.chain as usize));
+            found.is_some_and(|chain| !chain.rules.is_empty() || chain.policy == crate::ir::Policy::Drop)
+        };
+        let busy: Vec<&BaseChain> = first.iter().filter(|chain| has_rules(chain)).collect();
+        let clash = busy.iter().zip(busy.iter().skip(1)).any(|(one, next)| {
+            one.set != next.set && one.base.hook == next.base.hook && one.base.priority == next.base.priority
+        });
+        Self { second: clash.then(|| eval::base_chains(sets, family, true)), first }
+    }
+}
+
+/// The same ends without repetitions: two ways to one endpoint are one destination.
+fn distinct(ends: Vec<End>) -> Vec<End> {
+    let mut kept: Vec<End> = Vec::with_capacity(ends.len());
+    let mut seen: std::collections::HashMap<SocketAddr, Vec<usize>> = std::collections::HashMap::new();
+    for end in ends {
+        let same = seen.entry(end.destination).or_default();
+        if !same.iter().any(|index| kept.get(*index).is_some_and(|other| other.same_as(&end))) {
+            same.push(kept.len());
+            kept.push(end);
+        }
+    }
+    kept
+}
+
+fn impossible(destination: SocketAddr, why: &str) -> End {
+    End {
+        ending: Ending::Outcome { outcome: Outcome::Unknown, rule: None, told: None },
+        destination,
+        masquerade: model::walk::Masquerade::No,
+        dnat: None,
+        output: Device::Absent,
+        gateway: None,
+        trail: eval::Trail::default(),
+        gaps: vec![Gap::new("the packet", why)],
+    }
+}

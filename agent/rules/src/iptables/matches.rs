@@ -1,0 +1,452 @@
+//! Reads the conditions of a rule, up to and including its target.
+//!
+//! Options belong to the match extension loaded last (`-m`); the basic ones may stand anywhere. An extension or option
+//! that is not modelled becomes [`Test::Unknown`] with its text, never an error: only a rule whose shape cannot be
+//! followed is refused.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use model::flow::{Family, PortRange};
+
+use super::target;
+use super::words::Words;
+use crate::ir::{
+    AddressTypes, Chance, CtStates, Interface, Masked, Match, PacketType, Side, Span, Table, Target, Test,
+};
+
+type Refusal = &'static str;
+
+/// Reads all of a rule after `-A CHAIN`; appends its matches to `matches`.
+pub(super) fn read(
+    words: &mut Words<'_>,
+    family: Family,
+    table: &Table,
+    matches: &mut Vec<Match>,
+) -> Result<Target, Refusal> {
+    let mut negate = false;
+    loop {
+        let start = words.upcoming();
+        let Some(word) = words.next() else { return Ok(Target::None) };
+        let test = match words.text(word) {
+            "!" => {
+                negate = true;
+                continue;
+            }
+            "-j" | "--jump" => return target::read(words, table, false),
+            "-g" | "--goto" => return target::read(words, table, true),
+            "-m" | "--match" => {
+                let name = value(words)?;
+                extension(words, words.text(name), start, family, matches)?;
+                continue;
+            }
+            "-s" | "--source" => address(words, start, family, Test::Source)?,
+            "-d" | "--destination" => address(words, start, family, Test::Destination)?,
+            "-i" | "--in-interface" => Test::InInterface(interface(words)?),
+            "-o" | "--out-interface" => Test::OutInterface(interface(words)?),
+            "-p" | "--protocol" => {
+                let name = value(words)?;
+                match protocol(words.text(name)) {
+                    Some(0) => Test::Always,
+                    Some(number) => Test::Protocol(number),
+                    None => unknown(words, start),
+                }
+            }
+            // The first packet of a connection is not a later fragment of anything.
+            "-f" | "--fragment" => Test::Chance(Chance::Never),
+            option if option.starts_with("--") => match transport_option(words, option, start)? {
+                Some(test) => test,
+                None => unknown_option(words, start),
+            },
+            _ => unknown_option(words, start),
+        };
+        matches.push(Match { negate: std::mem::take(&mut negate), test });
+    }
+}
+
+/// Reads the options of one extension.
+fn extension(
+    words: &mut Words<'_>,
+    name: &str,
+    start: usize,
+    family: Family,
+    matches: &mut Vec<Match>,
+) -> Result<(), Refusal> {
+    match name {
+        "tcp" | "udp" | "sctp" | "udplite" | "dccp" | "comment" | "mark" | "connmark" | "conntrack"
+        | "state" | "addrtype" | "multiport" | "iprange" | "pkttype" => {}
+        "statistic" => return statistic(words, start, matches),
+        "recent" => return recent(words, matches),
+        "physdev" => return bridge_port(words, start, matches),
+        "owner" => {
+            let negate = skip_options(words);
+            matches.push(Match { negate, test: Test::SocketOwner(span(start, words.offset())) });
+            return Ok(());
+        }
+        "icmp" | "icmp6" | "ipv6-icmp" => {
+            skip_options(words);
+            matches.push(Match { negate: false, test: Test::Icmp });
+            return Ok(());
+        }
+        "nfacct" => {
+            skip_options(words);
+            matches.push(Match { negate: false, test: Test::Always });
+            return Ok(());
+        }
+        _ => {
+            skip_options(words);
+            matches.push(Match { negate: false, test: unknown(words, start) });
+            return Ok(());
+        }
+    }
+    let mut negate = false;
+    while let Some(next) = ahead(words) {
+        let start = words.upcoming();
+        if next == "!" {
+            words.next();
+            negate = true;
+            continue;
+        }
+        words.next();
+        let test = option(words, name, next, start, family, &mut negate)?;
+        matches.push(Match { negate: std::mem::take(&mut negate), test });
+    }
+    Ok(())
+}
+
+/// One option of a modelled extension.
+fn option(
+    words: &mut Words<'_>,
+    extension: &str,
+    option: &str,
+    start: usize,
+    family: Family,
+    negate: &mut bool,
+) -> Result<Test, Refusal> {
+    let test = match (extension, option) {
+        ("comment", "--comment") => Some(Test::Comment(value(words)?)),
+        ("mark", "--mark") => masked(take(words)?).map(Test::Mark),
+        ("connmark", "--mark") => masked(take(words)?).map(Test::ConnMark),
+        ("conntrack", "--ctstate") | ("state", "--state") => states(take(words)?).map(Test::CtState),
+        ("conntrack", "--ctstatus") => status(take(words)?).map(Test::CtState),
+        ("conntrack", "--ctdir") => Some(Test::CtOriginal(take(words)? == "ORIGINAL")),
+        ("conntrack", "--ctproto") => protocol(take(words)?).map(Test::Protocol),
+        ("conntrack", "--ctorigdst") => network(take(words)?, family).map(Test::CtOriginalDestination),
+        ("conntrack", "--ctorigdstport") => ports(take(words)?).map(Test::CtOriginalPort),
+        ("addrtype", "--src-type" | "--dst-type") => {
+            let kinds = address_types(take(words)?);
+            let limited = ahead(words).is_some_and(|next| next.starts_with("--limit-iface"));
+            if limited {
+                words.next();
+            }
+            kinds.map(|kinds| {
+                let types = AddressTypes { kinds, limited };
+                if option == "--src-type" { Test::SourceType(types) } else { Test::DestinationType(types) }
+            })
+        }
+        ("multiport", "--sports" | "--source-ports") => port_list(take(words)?, Side::Source),
+        ("multiport", "--dports" | "--destination-ports") => port_list(take(words)?, Side::Destination),
+        ("multiport", "--ports") => port_list(take(words)?, Side::Either),
+        ("iprange", "--src-range") => range(take(words)?).map(Test::SourceRange),
+        ("iprange", "--dst-range") => range(take(words)?).map(Test::DestinationRange),
+        ("pkttype", "--pkt-type") => Some(Test::PacketType(match take(words)? {
+            "unicast" => PacketType::Unicast,
+            _ => PacketType::Other,
+        })),
+        ("tcp" | "udp" | "sctp" | "udplite" | "dccp", _) => transport_option(words, option, start)?,
+        _ => None,
+    };
+    Ok(test.unwrap_or_else(|| {
+        // Its own negation is part of the text it is kept as; outside, unknown stays unknown either way.
+        *negate = false;
+        skip_values(words);
+        unknown(words, start)
+    }))
+}
+
+/// Ports and flags, which may also follow `-p tcp` without `-m`.
+fn transport_option(words: &mut Words<'_>, option: &str, start: usize) -> Result<Option<Test>, Refusal> {
+    Ok(Some(match option {
+        "--sport" | "--source-port" => match ports(take(words)?) {
+            Some(range) => Test::SourcePort(range),
+            None => unknown(words, start),
+        },
+        "--dport" | "--destination-port" => match ports(take(words)?) {
+            Some(range) => Test::DestinationPort(range),
+            None => unknown(words, start),
+        },
+        "--syn" => Test::TcpFlags { mask: 0x17, set: 0x02 },
+        "--tcp-flags" => match (tcp_flags(take(words)?), tcp_flags(take(words)?)) {
+            (Some(mask), Some(set)) => Test::TcpFlags { mask, set },
+            _ => unknown(words, start),
+        },
+        "--comment" => Test::Comment(value(words)?),
+        _ => return Ok(None),
+    }))
+}
+
+/// `--mode random --probability P` or `--mode nth --every N --packet P`.
+fn statistic(words: &mut Words<'_>, start: usize, matches: &mut Vec<Match>) -> Result<(), Refusal> {
+    let mut negate = false;
+    let mut chance = Chance::Sometimes;
+    while let Some(next) = ahead(words) {
+        words.next();
+        match next {
+            "!" => negate = true,
+            "--mode" | "--packet" => {
+                take(words)?;
+            }
+            "--probability" => match take(words)?.parse::<f64>() {
+                Ok(probability) if probability >= 1.0 => chance = Chance::Always,
+                Ok(probability) if probability <= 0.0 => chance = Chance::Never,
+                _ => {}
+            },
+            "--every" if take(words)? == "1" => chance = Chance::Always,
+            "--every" => {}
+            _ => {
+                skip_options(words);
+                matches.push(Match { negate: false, test: unknown(words, start) });
+                return Ok(());
+            }
+        }
+    }
+    matches.push(Match { negate, test: Test::Chance(chance) });
+    Ok(())
+}
+
+/// `-m recent`: nobody has been seen before a first packet, and remembering it always succeeds.
+fn recent(words: &mut Words<'_>, matches: &mut Vec<Match>) -> Result<(), Refusal> {
+    let mut negate = false;
+    let mut test = Test::Always;
+    while let Some(next) = ahead(words) {
+        words.next();
+        match next {
+            "!" => negate = true,
+            "--rcheck" | "--update" | "--remove" => test = Test::SeenBefore,
+            "--name" | "--mask" | "--seconds" | "--hitcount" => {
+                take(words)?;
+            }
+            _ => {}
+        }
+    }
+    matches.push(Match { negate, test });
+    Ok(())
+}
+
+/// `-m physdev`: several conditions that all need a bridge port.
+fn bridge_port(words: &mut Words<'_>, start: usize, matches: &mut Vec<Match>) -> Result<(), Refusal> {
+    let mut negate = false;
+    while let Some(next) = ahead(words) {
+        words.next();
+        match next {
+            "!" => {
+                negate = true;
+                continue;
+            }
+            "--physdev-in" | "--physdev-out" => {
+                take(words)?;
+            }
+            _ => {}
+        }
+        matches.push(Match {
+            negate: std::mem::take(&mut negate),
+            test: Test::BridgePort(span(start, words.offset())),
+        });
+    }
+    Ok(())
+}
+
+/// The next word if it belongs to the extension being read.
+fn ahead<'t>(words: &Words<'t>) -> Option<&'t str> {
+    let (first, second) = words.peek_two();
+    let decisive = if first == Some("!") { second? } else { first? };
+    let basic = matches!(
+        decisive,
+        "-m" | "-j" | "-g" | "-s" | "-d" | "-i" | "-o" | "-p" | "-f" | "--jump" | "--goto" | "--match"
+    );
+    if basic { None } else { first }
+}
+
+/// Passes over everything that belongs to the extension; tells whether one `!` stood first.
+fn skip_options(words: &mut Words<'_>) -> bool {
+    let negate = ahead(words) == Some("!");
+    while ahead(words).is_some() {
+        words.next();
+    }
+    negate
+}
+
+/// Passes over the values of an option.
+fn skip_values(words: &mut Words<'_>) {
+    while ahead(words).is_some_and(|next| !next.starts_with("--") && next != "!") {
+        words.next();
+    }
+}
+
+fn unknown_option(words: &mut Words<'_>, start: usize) -> Test {
+    skip_values(words);
+    unknown(words, start)
+}
+
+fn unknown(words: &Words<'_>, start: usize) -> Test {
+    Test::Unknown(span(start, words.offset()))
+}
+
+fn span(start: usize, end: usize) -> Span {
+    // Texts above 4 GiB are refused before any rule is read.
+    Span { start: u32::try_from(start).unwrap_or(u32::MAX), end: u32::try_from(end).unwrap_or(u32::MAX) }
+}
+
+fn value(words: &mut Words<'_>) -> Result<Span, Refusal> {
+    words.next().ok_or("an option without its value")
+}
+
+fn take<'t>(words: &mut Words<'t>) -> Result<&'t str, Refusal> {
+    let span = value(words)?;
+    Ok(words.text(span))
+}
+
+fn interface(words: &mut Words<'_>) -> Result<Interface, Refusal> {
+    let mut name = value(words)?;
+    let prefix = words.text(name).ends_with('+');
+    if prefix {
+        name.end -= 1;
+    }
+    Ok(Interface { name, prefix })
+}
+
+fn address(
+    words: &mut Words<'_>,
+    start: usize,
+    family: Family,
+    test: fn(IpNet) -> Test,
+) -> Result<Test, Refusal> {
+    Ok(match network(take(words)?, family) {
+        Some(network) => test(network),
+        None => unknown(words, start),
+    })
+}
+
+/// `ADDRESS`, `ADDRESS/LENGTH` or `ADDRESS/NETMASK` with a contiguous mask.
+fn network(text: &str, family: Family) -> Option<IpNet> {
+    let (address, mask) = text.split_once('/').map_or((text, None), |(address, mask)| (address, Some(mask)));
+    let address: IpAddr = match family {
+        Family::Ipv4 => IpAddr::V4(address.parse().ok()?),
+        Family::Ipv6 => IpAddr::V6(address.parse().ok()?),
+    };
+    let full = if address.is_ipv4() { 32 } else { 128 };
+    let Some(mask) = mask else { return IpNet::new(address, full).ok() };
+    match mask.parse::<u8>() {
+        Ok(length) => IpNet::new(address, length).ok(),
+        Err(_) => IpNet::with_netmask(address, mask.parse().ok()?).ok(),
+    }
+}
+
+pub(super) fn protocol(name: &str) -> Option<u8> {
+    Some(match name {
+        "all" => 0,
+        "tcp" => 6,
+        "udp" => 17,
+        "sctp" => 132,
+        "icmp" => 1,
+        "ipv6-icmp" | "icmpv6" => 58,
+        "udplite" => 136,
+        "dccp" => 33,
+        "gre" => 47,
+        "esp" => 50,
+        "ah" => 51,
+        "ipencap" | "ipip" => 4,
+        "igmp" => 2,
+        "vrrp" => 112,
+        "ospf" => 89,
+        _ => return name.parse().ok(),
+    })
+}
+
+pub(super) fn ports(text: &str) -> Option<PortRange> {
+    let Some((first, last)) = text.split_once(':') else { return text.parse().ok().map(PortRange::single) };
+    let first = if first.is_empty() { 0 } else { first.parse().ok()? };
+    let last = if last.is_empty() { u16::MAX } else { last.parse().ok()? };
+    (first <= last).then_some(PortRange { first, last })
+}
+
+fn port_list(text: &str, side: Side) -> Option<Test> {
+    let list: Option<Box<[PortRange]>> = text.split(',').map(ports).collect();
+    Some(Test::Ports(side, list?))
+}
+
+/// `VALUE[/MASK]`, hexadecimal with 0x, else decimal.
+pub(super) fn masked(text: &str) -> Option<Masked> {
+    let (value, mask) = match text.split_once('/') {
+        Some((value, mask)) => (number(value)?, number(mask)?),
+        None => (number(text)?, u32::MAX),
+    };
+    Some(Masked { value, mask })
+}
+
+pub(super) fn number(text: &str) -> Option<u32> {
+    text.strip_prefix("0x").map_or_else(|| text.parse().ok(), |hex| u32::from_str_radix(hex, 16).ok())
+}
+
+fn states(text: &str) -> Option<CtStates> {
+    let mut states = 0;
+    for word in text.split(',') {
+        states |= match word {
+            "NEW" => CtStates::NEW,
+            "ESTABLISHED" => CtStates::ESTABLISHED,
+            "RELATED" => CtStates::RELATED,
+            "INVALID" => CtStates::INVALID,
+            "UNTRACKED" => CtStates::UNTRACKED,
+            "DNAT" => CtStates::DNAT,
+            "SNAT" => CtStates::SNAT,
+            _ => return None,
+        };
+    }
+    Some(CtStates(states))
+}
+
+/// Of the status bits only those are modelled that a first packet certainly lacks.
+fn status(text: &str) -> Option<CtStates> {
+    text.split(',')
+        .all(|word| matches!(word, "ASSURED" | "SEEN_REPLY"))
+        .then_some(CtStates(CtStates::ESTABLISHED))
+}
+
+fn address_types(text: &str) -> Option<u8> {
+    let mut kinds = 0;
+    for word in text.split(',') {
+        kinds |= match word {
+            "LOCAL" => AddressTypes::LOCAL,
+            "UNICAST" => AddressTypes::UNICAST,
+            "BROADCAST" => AddressTypes::BROADCAST,
+            "MULTICAST" => AddressTypes::MULTICAST,
+            "UNSPEC" | "ANYCAST" | "BLACKHOLE" | "UNREACHABLE" | "PROHIBIT" | "THROW" | "NAT"
+            | "XRESOLVE" => AddressTypes::OTHER,
+            _ => return None,
+        };
+    }
+    Some(kinds)
+}
+
+fn range(text: &str) -> Option<Box<(IpAddr, IpAddr)>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    Some(Box::new((first.parse().ok()?, last.parse().ok()?)))
+}
+
+fn tcp_flags(text: &str) -> Option<u8> {
+    let mut flags = 0;
+    for word in text.split(',') {
+        flags |= match word {
+            "FIN" => 0x01,
+            "SYN" => 0x02,
+            "RST" => 0x04,
+            "PSH" => 0x08,
+            "ACK" => 0x10,
+            "URG" => 0x20,
+            "ALL" => 0x3f,
+            "NONE" => 0,
+            _ => return None,
+        };
+    }
+    Some(flags)
+}

@@ -1,0 +1,129 @@
+//! Reads what a rule does: the word after `-j` or `-g` and its options.
+//!
+//! Whether the packet then reaches its end is for the walker to say.
+
+use std::net::IpAddr;
+
+use super::matches::{masked, number};
+use super::words::Words;
+use crate::ir::{Masked, Span, Table, Target};
+
+/// Reads the target; `goto` for `-g`.
+pub(super) fn read(words: &mut Words<'_>, table: &Table, goto: bool) -> Result<Target, &'static str> {
+    let start = words.upcoming();
+    let name = words.next().ok_or("a jump without a target")?;
+    let name = words.text(name);
+    if let Some(chain) = table.by_name.get(name) {
+        return Ok(if goto { Target::Goto(*chain) } else { Target::Jump(*chain) });
+    }
+    let rest = words.clone();
+    for _ in words.by_ref() {}
+    let text = Span {
+        start: u32::try_from(start).map_err(|_| "too much text")?,
+        end: u32::try_from(words.offset()).map_err(|_| "too much text")?,
+    };
+    if goto {
+        return Ok(Target::Unknown(text));
+    }
+    Ok(modelled(name, rest).unwrap_or(Target::Unknown(text)))
+}
+
+fn modelled(name: &str, mut rest: Words<'_>) -> Option<Target> {
+    Some(match name {
+        "ACCEPT" => Target::Accept,
+        "DROP" => Target::Drop,
+        "RETURN" => Target::Return,
+        "REJECT" => {
+            let mut with = Span::default();
+            while let Some(word) = rest.next() {
+                if rest.text(word) == "--reject-with" {
+                    with = rest.next().unwrap_or_default();
+                }
+            }
+            Target::Reject(with)
+        }
+        "MASQUERADE" => Target::Masquerade,
+        "SNAT" => Target::Snat,
+        "DNAT" => {
+            let to = option(&mut rest, "--to-destination")?;
+            let (address, port) = destination(to)?;
+            Target::Dnat { address, port }
+        }
+        "REDIRECT" => match option(&mut rest, "--to-ports") {
+            None => Target::Redirect(None),
+            Some(port) => Target::Redirect(Some(port.parse().ok()?)),
+        },
+        "MARK" => Target::SetMark(set_mark(&mut rest)?),
+        "CONNMARK" => connection_mark(&mut rest)?,
+        "NOTRACK" => Target::NoTrack,
+        "CT" => {
+            let words = rest.clone();
+            let exempt = rest.any(|word| words.text(word) == "--notrack");
+            if exempt { Target::NoTrack } else { Target::Continue }
+        }
+        "LOG" | "NFLOG" | "ULOG" | "TRACE" | "AUDIT" | "CHECKSUM" | "TCPMSS" | "TCPOPTSTRIP" | "TOS"
+        | "DSCP" | "TTL" | "HL" | "ECN" | "CLASSIFY" | "SET" | "SECMARK" | "CONNSECMARK" | "IDLETIMER"
+        | "LED" | "RATEEST" | "TEE" => Target::Continue,
+        _ => return None,
+    })
+}
+
+fn option<'t>(words: &mut Words<'t>, name: &str) -> Option<&'t str> {
+    while let Some(word) = words.next() {
+        if words.text(word) == name {
+            return words.next().map(|value| words.text(value));
+        }
+    }
+    None
+}
+
+/// `ADDRESS[:PORT]`, `[ADDRESS]:PORT` or `:PORT`; ranges are not modelled.
+fn destination(text: &str) -> Option<(Option<IpAddr>, Option<u16>)> {
+    if let Some(inner) = text.strip_prefix('[') {
+        let (address, rest) = inner.split_once(']')?;
+        let port = rest.strip_prefix(':').map(str::parse).transpose().ok()?;
+        return Some((Some(address.parse().ok()?), port));
+    }
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some((Some(address), None));
+    }
+    let (address, port) = text.split_once(':')?;
+    let address = if address.is_empty() { None } else { Some(address.parse().ok()?) };
+    Some((address, Some(port.parse().ok()?)))
+}
+
+/// All forms of `-j MARK` as `mark = (mark & !mask) ^ value`.
+fn set_mark(words: &mut Words<'_>) -> Option<Masked> {
+    let name = words.next().map(|word| words.text(word))?;
+    let value = words.next().map(|word| words.text(word))?;
+    Some(match name {
+        "--set-xmark" => masked(value)?,
+        "--set-mark" => {
+            let set = masked(value)?;
+            Masked { value: set.value, mask: set.mask | set.value }
+        }
+        "--and-mark" => Masked { value: 0, mask: !number(value)? },
+        "--or-mark" => Masked { value: number(value)?, mask: number(value)? },
+        "--xor-mark" => Masked { value: number(value)?, mask: 0 },
+        _ => return None,
+    })
+}
+
+/// `-j CONNMARK`; saving and restoring with one mask for both marks, as everybody writes it.
+fn connection_mark(words: &mut Words<'_>) -> Option<Target> {
+    let mut first = words.clone();
+    let name = first.next().map(|word| first.text(word))?;
+    match name {
+        "--save-mark" | "--restore-mark" => {
+            let nfmask = option(&mut first.clone(), "--nfmask").map_or(Some(u32::MAX), number)?;
+            let ctmask = option(&mut first.clone(), "--ctmask").map_or(Some(u32::MAX), number)?;
+            let mask = option(&mut first, "--mask").map_or(Some(u32::MAX), number)?;
+            if nfmask != ctmask {
+                return None;
+            }
+            let mask = mask & nfmask;
+            Some(if name == "--save-mark" { Target::SaveMark(mask) } else { Target::RestoreMark(mask) })
+        }
+        _ => set_mark(words).map(Target::SetConnMark),
+    }
+}

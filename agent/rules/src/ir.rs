@@ -1,0 +1,362 @@
+//! The one form every rule back-end is lowered to, so that one evaluator serves them all.
+//!
+//! It says what rules test and do, not what they mean to anybody: whose rules they are is the business of `owner`.
+//! Texts stay in the source they were read from and are referred to by position, so a big rule set costs little more
+//! than its own size.
+
+use std::collections::HashMap;
+
+use ipnet::IpNet;
+use model::flow::{Family, PortRange};
+use model::walk::Backend;
+
+use crate::hooks::Base;
+
+/// A stretch of the text a rule set was read from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Span {
+    /// First byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+}
+
+/// Something in the source that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Line, counted from 1.
+    pub line: u32,
+    /// The beginning of that line, escaped.
+    pub excerpt: String,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+/// All tables of one back-end and family.
+#[derive(Clone, Debug)]
+pub struct RuleSet {
+    /// Who holds the rules.
+    pub backend: Backend,
+    /// The family they apply to.
+    pub family: Family,
+    /// The text they were read from; every [`Span`] points into it.
+    pub source: Box<str>,
+    /// Tables in the order they were read.
+    pub tables: Vec<Table>,
+    /// The matches of all rules; a rule holds a range of them.
+    pub matches: Vec<Match>,
+    /// What could not be read.
+    pub problems: Vec<Problem>,
+    /// What the saving tool itself warned of: tables it left out.
+    pub warnings: Vec<String>,
+}
+
+/// A table: a name space of chains.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// Its name.
+    pub name: String,
+    /// Its chains; a [`ChainId`] is an index.
+    pub chains: Vec<Chain>,
+    /// Chain by name.
+    pub by_name: HashMap<Box<str>, ChainId>,
+}
+
+/// Index of a chain in its table.
+pub type ChainId = u32;
+
+/// A chain.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    /// Its name.
+    pub name: Box<str>,
+    /// Where the kernel calls it, if it does.
+    pub base: Option<Base>,
+    /// What becomes of a packet that falls off the end of a base chain.
+    pub policy: Policy,
+    /// The policy's packet counter, when printed.
+    pub packets: Option<u64>,
+    /// Its rules in order.
+    pub rules: Vec<Rule>,
+}
+
+/// What a base chain does with a packet no rule decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Let it go on.
+    Accept,
+    /// Drop it.
+    Drop,
+}
+
+/// A rule: if all matches hold, the target is carried out.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The rule as printed, without counters.
+    pub text: Span,
+    /// Its line in the source, counted from 1.
+    pub line: u32,
+    /// First of its matches in [`RuleSet::matches`].
+    pub first_match: u32,
+    /// One past the last of its matches.
+    pub end_match: u32,
+    /// Its packet counter, when printed.
+    pub packets: Option<u64>,
+    /// What it does.
+    pub target: Target,
+}
+
+/// One condition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Match {
+    /// Whether the outcome is turned round (`!`).
+    pub negate: bool,
+    /// What is tested.
+    pub test: Test,
+}
+
+/// What a match tests.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Test {
+    /// Source address.
+    Source(IpNet),
+    /// Destination address.
+    Destination(IpNet),
+    /// Source address in an inclusive range.
+    SourceRange(Box<(std::net::IpAddr, std::net::IpAddr)>),
+    /// Destination address in an inclusive range.
+    DestinationRange(Box<(std::net::IpAddr, std::net::IpAddr)>),
+    /// Interface it arrived on.
+    InInterface(Interface),
+    /// Interface it leaves by.
+    OutInterface(Interface),
+    /// IP protocol number.
+    Protocol(u8),
+    /// Source port.
+    SourcePort(PortRange),
+    /// Destination port.
+    DestinationPort(PortRange),
+    /// One of several ports.
+    Ports(Side, Box<[PortRange]>),
+    /// Packet mark: `mark & mask == value`.
+    Mark(Masked),
+    /// Connection mark: `mark & mask == value`.
+    ConnMark(Masked),
+    /// Connection state or translation status, any of.
+    CtState(CtStates),
+    /// Direction of the connection: true for the original one.
+    CtOriginal(bool),
+    /// Destination before translation.
+    CtOriginalDestination(IpNet),
+    /// Destination port before translation.
+    CtOriginalPort(PortRange),
+    /// Kind of the source address.
+    SourceType(AddressTypes),
+    /// Kind of the destination address.
+    DestinationType(AddressTypes),
+    /// A remark; always true.
+    Comment(Span),
+    /// By chance or every nth packet.
+    Chance(Chance),
+    /// TCP flags: of those in the mask exactly the second set.
+    TcpFlags {
+        /// Flags looked at.
+        mask: u8,
+        /// Flags that must be set among them.
+        set: u8,
+    },
+    /// An ICMP or ICMPv6 message; no transport connection starts with one.
+    Icmp,
+    /// Port of a bridge, where the packet crosses one.
+    BridgePort(Span),
+    /// Asks a list of addresses seen before.
+    SeenBefore,
+    /// The sending socket's owner.
+    SocketOwner(Span),
+    /// Link-layer destination kind as the receiving host sees it.
+    PacketType(PacketType),
+    /// Always true, with an effect that no verdict depends on (counters, remembered addresses).
+    Always,
+    /// Not modelled: kept as printed.
+    Unknown(Span),
+}
+
+/// An interface name, or the beginning of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// The name without a trailing `+`.
+    pub name: Span,
+    /// Whether any name that begins so is meant.
+    pub prefix: bool,
+}
+
+/// Which ports of a packet a list of ports is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The source port.
+    Source,
+    /// The destination port.
+    Destination,
+    /// Either.
+    Either,
+}
+
+/// A value under a mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Masked {
+    /// The value.
+    pub value: u32,
+    /// The bits that count.
+    pub mask: u32,
+}
+
+/// A set of connection states.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CtStates(pub u8);
+
+impl CtStates {
+    /// First packet of a connection.
+    pub const NEW: u8 = 1;
+    /// A packet of a known connection.
+    pub const ESTABLISHED: u8 = 2;
+    /// First packet of an expected connection, or an ICMP error about a known one.
+    pub const RELATED: u8 = 4;
+    /// No valid part of any connection.
+    pub const INVALID: u8 = 8;
+    /// Exempt from tracking.
+    pub const UNTRACKED: u8 = 16;
+    /// Its destination was translated.
+    pub const DNAT: u8 = 32;
+    /// Its source was translated.
+    pub const SNAT: u8 = 64;
+}
+
+/// A set of address kinds (`rtm_type`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AddressTypes {
+    /// The kinds, as bits of this type's constants.
+    pub kinds: u8,
+    /// Whether the look-up is limited to one interface (`--limit-iface-in`, `--limit-iface-out`).
+    pub limited: bool,
+}
+
+impl AddressTypes {
+    /// An address of this host.
+    pub const LOCAL: u8 = 1;
+    /// Any other single host.
+    pub const UNICAST: u8 = 2;
+    /// A broadcast address.
+    pub const BROADCAST: u8 = 4;
+    /// A multicast address.
+    pub const MULTICAST: u8 = 8;
+    /// Any kind that no address looked up here is known to have.
+    pub const OTHER: u8 = 16;
+}
+
+/// A condition that holds now and then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chance {
+    /// Never.
+    Never,
+    /// Sometimes.
+    Sometimes,
+    /// Always.
+    Always,
+}
+
+/// Link-layer destination kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PacketType {
+    /// To this host.
+    Unicast,
+    /// To all, or to a group.
+    Other,
+}
+
+/// What a rule does when it matches.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// Nothing; the rule counts or comments.
+    None,
+    /// This base chain is done with the packet.
+    Accept,
+    /// The packet is gone.
+    Drop,
+    /// The sender is told; the text says what, empty for the default.
+    Reject(Span),
+    /// Back to the calling chain.
+    Return,
+    /// Call a chain.
+    Jump(ChainId),
+    /// Go on in a chain without coming back.
+    Goto(ChainId),
+    /// New destination.
+    Dnat {
+        /// Address, if it changes.
+        address: Option<std::net::IpAddr>,
+        /// Port, if it changes.
+        port: Option<u16>,
+    },
+    /// New source, given in the rule.
+    Snat,
+    /// New source: the address of the outgoing interface.
+    Masquerade,
+    /// To this host, perhaps at another port.
+    Redirect(Option<u16>),
+    /// `mark = (mark & !mask) ^ value`.
+    SetMark(Masked),
+    /// `ctmark = (ctmark & !mask) ^ value`.
+    SetConnMark(Masked),
+    /// The packet mark's bits under `mask` become the connection mark's.
+    SaveMark(u32),
+    /// The connection mark's bits under `mask` become the packet mark's.
+    RestoreMark(u32),
+    /// Exempt from connection tracking.
+    NoTrack,
+    /// Carried out without any bearing on the verdict: logging, counting, header fields no rule here reads.
+    Continue,
+    /// Not modelled: kept as printed.
+    Unknown(Span),
+}
+
+impl RuleSet {
+    /// The text of a span; empty if it does not lie in the source.
+    pub fn text(&self, span: Span) -> &str {
+        self.source.get(span.start as usize..span.end as usize).unwrap_or_default()
+    }
+
+    /// The matches of a rule.
+    pub fn matches_of(&self, rule: &Rule) -> &[Match] {
+        self.matches.get(rule.first_match as usize..rule.end_match as usize).unwrap_or_default()
+    }
+
+    /// A table by name.
+    pub fn table(&self, name: &str) -> Option<&Table> {
+        self.tables.iter().find(|table| table.name == name)
+    }
+
+    /// A rule's comment as printed between its quotes, if it has one.
+    pub fn comment(&self, rule: &Rule) -> Option<&str> {
+        self.matches_of(rule).iter().find_map(|item| match item.test {
+            Test::Comment(span) => Some(self.text(span)),
+            _ => None,
+        })
+    }
+}
+
+impl Table {
+    /// A chain by name.
+    pub fn chain(&self, name: &str) -> Option<&Chain> {
+        self.chains.get(*self.by_name.get(name)? as usize)
+    }
+}
+
+impl Policy {
+    /// As the tools print it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Accept => "ACCEPT",
+            Self::Drop => "DROP",
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! What the host itself knows of addresses and ways: interfaces, addresses, routes, sysctls.
+//!
+//! It answers as the kernel's tables would, without rp_filter, source-address selection or next-hop reachability,
+//! which no rule can see. A part that was not read answers "unknown", never "no".
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use model::flow::Family;
+use model::gap::Gap;
+use model::node_state::{NodeState, Route, RouteKind, RoutingRule};
+
+use crate::packet::Device;
+
+const LOCAL: u32 = 255;
+const MAIN: u32 = 254;
+const DEFAULT: u32 = 253;
+
+/// Three-valued truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tri {
+    Yes,
+    No,
+    Unknown,
+}
+
+impl Tri {
+    pub(crate) const fn of(value: bool) -> Self {
+        if value { Self::Yes } else { Self::No }
+    }
+
+    pub(crate) const fn not_if(self, negate: bool) -> Self {
+        match (self, negate) {
+            (Self::Yes, true) => Self::No,
+            (Self::No, true) => Self::Yes,
+            (same, _) => same,
+        }
+    }
+}
+
+/// What is looked up in the routing tables.
+pub(crate) struct Query<'q> {
+    pub(crate) src: IpAddr,
+    pub(crate) dst: IpAddr,
+    pub(crate) mark: u32,
+    /// The interface it arrived on; `lo` for what a local process sends.
+    pub(crate) input: &'q Device,
+}
+
+/// What the routing tables say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// It is for this host.
+    Local,
+    /// It is for a group or for all on a link.
+    Group,
+    /// It goes on.
+    On { device: Device, gateway: Option<IpAddr> },
+    /// A route of this kind says no.
+    Refused(RouteKind, IpNet),
+    /// No route covers it.
+    None,
+    /// It cannot be told.
+    Unknown(Gap),
+}
+
+/// The host's own network state.
+#[derive(Debug)]
+pub(crate) struct Network {
+    local: HashSet<IpAddr>,
+    local_nets: Vec<IpNet>,
+    broadcasts: HashSet<IpAddr>,
+    first_address: HashMap<(Arc<str>, Family), IpAddr>,
+    tables: HashMap<(u32, Family), Vec<Route>>,
+    rules: Vec<RoutingRule>,
+    bridges: HashSet<String>,
+    links_read: bool,
+    addresses_unread: Option<Gap>,
+    routes_unread: Option<Gap>,
+    sysctls: std::collections::BTreeMap<String, String>,
+}
+
+impl Network {
+    pub(crate) fn new(state: &NodeState) -> Self {
+        let unread = |empty: bool, words: [&str; 2]| {
+            let of = |gap: &&Gap| words.iter().any(|word| gap.what.contains(word));
+            state.gaps.iter().find(of).filter(|_| empty).cloned()
+        };
+        let addresses_unread = unread(state.addresses.is_empty(), ["address", "address"]);
+        let routes_unread = unread(state.routes.is_empty(), ["route", "routing"]);
+        let mut network = Self {
+            local: HashSet::new(),
+            local_nets: Vec::new(),
+            broadcasts: HashSet::new(),
+            first_address: HashMap::new(),
+            tables: HashMap::new(),
+            rules: state.routing_rules.clone(),
+            bridges: HashSet::new(),
+            links_read: !state.links.is_empty(),
+            addresses_unread,
+            routes_unread,
+            sysctls: state.sysctls.clone(),
+        };
+        network.rules.sort_by_key(|rule| rule.priority);
+        for address in &state.addresses {
+            let ip = address.address.addr();
+            network.local.insert(ip);
+            if let IpNet::V4(net) = address.address
+                && net.prefix_len() < 31
+            {
+                network.broadcasts.insert(IpAddr::V4(net.broadcast()));
+            }
+            let key = (Arc::from(address.interface.as_str()), Family::of(ip));
+            network.first_address.entry(key).or_insert(ip);
+        }
+        for link in &state.links {
+            if link.kind == "bridge" {
+                network.bridges.insert(link.name.clone());
+            }
+        }
+        for route in &state.routes {
+            if route.kind == RouteKind::Local {
+                network.local_nets.push(route.destination);
+            }
+            let family = Family::of(route.destination.addr());
+            network.tables.entry((route.table, family)).or_default().push(route.clone());
+        }
+        for table in network.tables.values_mut() {
+            // Longest prefix first, then the lowest metric: the first that covers an address is the kernel's choice.
+            table.sort_by_key(|route| (u8::MAX - route.destination.prefix_len(), route.metric));
+        }
+        network
+    }
+
+    /// Whether an address is this host's own, the loopback network included.
+    pub(crate) fn is_local(&self, address: IpAddr) -> Tri {
+        let own = address.is_loopback()
+            || self.local.contains(&address)
+            || self.local_nets.iter().any(|net| net.contains(&address));
+        match (own, &self.addresses_unread) {
+            (true, _) => Tri::Yes,
+            (false, None) => Tri::No,
+            (false, Some(_)) if self.local_nets.is_empty() => Tri::Unknown,
+            (false, Some(_)) => Tri::No,
+        }
+    }
+
+    /// Why the host's addresses are not known.
+    pub(crate) fn addresses_gap(&self) -> Gap {
+        self.addresses_unread.clone().unwrap_or_else(|| Gap::new("addresses of this host", "not read"))
+    }
+
+    /// Whether an address is a broadcast address of a connected network.
+    pub(crate) fn is_broadcast(&self, address: IpAddr) -> bool {
+        let all = IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
+        address == all || (self.broadcasts.contains(&address) && self.is_local(address) != Tri::Yes)
+    }
+
+    /// Whether an interface is a bridge; unknown if the interfaces were not read.
+    pub(crate) fn is_bridge(&self, device: &Device) -> Tri {
+        match device {
+            Device::Absent => Tri::No,
+            Device::Named(name) if self.links_read => Tri::of(self.bridges.contains(&**name)),
+            _ => Tri::Unknown,
+        }
+    }
+
+    /// The first address of an interface.
+    pub(crate) fn address_of(&self, device: &Device, family: Family) -> Option<IpAddr> {
+        match device {
+            Device::Named(name) => self.first_address.get(&(Arc::clone(name), family)).copied(),
+            _ => None,
+        }
+    }
+
+    /// The interface that packets from `src` come in by, going by the way back.
+    pub(crate) fn arrives_by(&self, src: IpAddr) -> Device {
+        let query = Query { src, dst: src, mark: 0, input: &Device::Unknown };
+        match self.way(&query) {
+            Way::On { device, .. } => device,
+            Way::Local => Device::Named(Arc::from("lo")),
+            _ => Device::Unknown,
+        }
+    }
+
+    /// A sysctl as a number.
+    pub(crate) fn sysctl(&self, name: &str) -> Option<i64> {
+        self.sysctls.get(name)?.trim().parse().ok()
+    }
+
+    /// Whether packets that came in by `device` are forwarded; `None` if no sysctl tells.
+    pub(crate) fn forwards(&self, family: Family, device: &Device) -> Option<bool> {
+        let version = version(family);
+        let own = match device {
+            Device::Named(name) => {
+                self.sysctl(&format!("net.{version}.conf.{}.forwarding", sysctl_name(name)))
+            }
+            _ => None,
+        };
+        let whole = match family {
+            Family::Ipv4 => {
+                self.sysctl("net.ipv4.ip_forward").or_else(|| self.sysctl("net.ipv4.conf.all.forwarding"))
+            }
+            Family::Ipv6 => self.sysctl("net.ipv6.conf.all.forwarding"),
+        };
+        // IPv6 asks the interface's own value as well since 5.x, but `all` is copied to every interface when set.
+        own.or(whole).map(|value| value != 0)
+    }
+
+    /// Whether 127.0.0.0/8 may be used on `device` other than loopback; off unless a sysctl says otherwise.
+    pub(crate) fn routes_loopback(&self, device: &Device) -> bool {
+        let on = |name: &str| {
+            self.sysctl(&format!("net.ipv4.conf.{name}.route_localnet")).is_some_and(|value| value != 0)
+        };
+        on("all") || matches!(device, Device::Named(name) if on(&sysctl_name(name)))
+    }
+
+    /// Looks up where a packet goes.
+    pub(crate) fn way(&self, query: &Query<'_>) -> Way {
+        let family = Family::of(query.dst);
+        if let Some(gap) = &self.routes_unread {
+            return match self.is_local(query.dst) {
+                Tri::Yes => Way::Local,
+                _ => Way::Unknown(gap.clone()),
+            };
+        }
+        if self.is_local(query.dst) == Tri::Yes {
+            // Addresses are in the local table, which is consulted first unless somebody moved its rule.
+            return Way::Local;
+        }
+        let usual = [(0, LOCAL), (32_766, MAIN), (32_767, DEFAULT)].map(|(priority, table)| RoutingRule {
+            priority,
+            from: None,
+            table,
+            other: Vec::new(),
+        });
+        let rules = if self.rules.is_empty() { &usual[..] } else { &self.rules[..] };
+        let mut doubtful: Vec<(Way, Gap)> = Vec::new();
+        let mut way = Way::None;
+        for rule in rules {
+            let applies = self.applies(rule, query);
+            if applies == Tri::No {
+                continue;
+            }
+            if is_action(rule) {
+                let gap = Gap::new("routing", format!("rule `{}` is not modelled", describe(rule)));
+                doubtful.push((Way::Unknown(gap.clone()), gap));
+                continue;
+            }
+            let Some(found) = self.lookup(rule.table, family, query.dst) else { continue };
+            if applies == Tri::Unknown {
+                let why = format!("rule `{}` may apply", describe(rule));
+                doubtful.push((found, Gap::new("routing", why)));
+                continue;
+            }
+            way = found;
+            break;
+        }
+        match doubtful.into_iter().find(|(other, _)| *other != way) {
+            Some((_, gap)) => Way::Unknown(gap),
+            None => way,
+        }
+    }
+
+    fn applies(&self, rule: &RoutingRule, query: &Query<'_>) -> Tri {
+        if let Some(from) = rule.from {
+            let everything = from.prefix_len() == 0 && Family::of(from.addr()) == Family::of(query.src);
+            if !everything && !from.contains(&query.src) {
+                return Tri::No;
+            }
+        }
+        let mut applies = Tri::Yes;
+        for selector in &rule.other {
+            match selects(selector, query) {
+                Tri::No => return Tri::No,
+                Tri::Unknown => applies = Tri::Unknown,
+                Tri::Yes => {}
+            }
+        }
+        applies
+    }
+
+    /// The way a table gives; `None` to go on in the next one.
+    fn lookup(&self, table: u32, family: Family, dst: IpAddr) -> Option<Way> {
+        let routes = self.tables.get(&(table, family))?;
+        let first = routes.iter().position(|route| route.destination.contains(&dst))?;
+        let route = routes.get(first)?;
+        let same = |other: &&Route| other.destination == route.destination && other.metric == route.metric;
+        Some(match route.kind {
+            RouteKind::Throw => return None,
+            RouteKind::Local => Way::Local,
+            RouteKind::Broadcast | RouteKind::Multicast => Way::Group,
+            RouteKind::Blackhole | RouteKind::Unreachable | RouteKind::Prohibit => {
+                Way::Refused(route.kind, route.destination)
+            }
+            RouteKind::Unicast => {
+                let paths: HashSet<_> =
+                    routes.iter().skip(first).take_while(same).map(|path| &path.device).collect();
+                let device = match &route.device {
+                    Some(name) if paths.len() == 1 => Device::Named(Arc::from(name.as_str())),
+                    _ => Device::Unknown,
+                };
+                let gateway = route.gateway.filter(|_| paths.len() == 1);
+                Way::On { device, gateway }
+            }
+        })
+    }
+}
+
+/// A selector of a policy routing rule in the words of `ip rule`.
+fn selects(selector: &str, query: &Query<'_>) -> Tri {
+    let Some((key, value)) = selector.split_once(' ') else { return Tri::Unknown };
+    match key {
+        "fwmark" => {
+            let (value, mask) = value.split_once('/').unwrap_or((value, "0xffffffff"));
+            match (number(value), number(mask)) {
+                (Some(value), Some(mask)) => Tri::of(query.mark & mask == value & mask),
+                _ => Tri::Unknown,
+            }
+        }
+        "to" => {
+            let net = value.parse::<IpNet>().or_else(|_| value.parse::<IpAddr>().map(IpNet::from));
+            net.map_or(Tri::Unknown, |net| Tri::of(net.contains(&query.dst)))
+        }
+        "iif" => match query.input {
+            Device::Absent => Tri::of(value == "lo"),
+            Device::Named(name) => Tri::of(**name == *value),
+            Device::Unknown => Tri::Unknown,
+        },
+        _ => Tri::Unknown,
+    }
+}
+
+/// Whether a rule does something other than look up a table.
+fn is_action(rule: &RoutingRule) -> bool {
+    rule.other.iter().any(|text| text.starts_with("action "))
+}
+
+fn describe(rule: &RoutingRule) -> String {
+    let from = rule.from.map_or_else(|| "all".to_owned(), |net| net.to_string());
+    let other: String = rule.other.iter().flat_map(|text| [" ", text]).flat_map(str::escape_debug).collect();
+    format!("{}: from {from}{other} lookup {}", rule.priority, rule.table)
+}
+
+fn number(text: &str) -> Option<u32> {
+    text.strip_prefix("0x").map_or_else(|| text.parse().ok(), |hex| u32::from_str_radix(hex, 16).ok())
+}
+
+const fn version(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4 => "ipv4",
+        Family::Ipv6 => "ipv6",
+    }
+}
+
+/// `sysctl` writes a dot inside an interface name as a slash.
+fn sysctl_name(interface: &str) -> String {
+    interface.replace('.', "/")
+}
