@@ -226,6 +226,9 @@ fn same<T: PartialEq>(mut items: impl Iterator<Item = Option<T>>) -> Option<T> {
 
 impl fmt::Display for RuleRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}  {}", self.table, self.chain, self.text)
+        // iptables-save begins every rule with the chain it is appended to, which is named already.
+        let rule = self.text.strip_prefix("-A ").and_then(|rest| rest.strip_prefix(self.chain.as_str()));
+        let rule = rule.map_or(self.text.as_str(), str::trim_start);
+        write!(f, "{} {}  {}", self.table, self.chain, rule)
     }
 }
