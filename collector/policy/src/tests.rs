@@ -1,0 +1,1 @@
+//! Semantics as tables.
