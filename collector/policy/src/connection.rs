@@ -100,10 +100,6 @@ impl<'a> View<'a> {
         }
     }
 
-    pub(crate) fn host_network(&self) -> bool {
-        self.pod().is_some_and(|pod| pod.host_network)
-    }
-
     /// The node an end is, or shares the network of.
     pub(crate) fn is_node(&self) -> Option<&'a str> {
         match self {
