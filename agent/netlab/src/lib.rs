@@ -5,6 +5,7 @@
 
 mod connect;
 mod error;
+pub mod kube_proxy;
 mod lab;
 mod listen;
 mod netns;
@@ -13,6 +14,7 @@ mod relay;
 
 pub use connect::{ConnectOutcome, ConnectResult};
 pub use error::Error;
+pub use kube_proxy::KubeProxy;
 pub use lab::{Lab, LabSpec, Node, NodeSpec, Pod, PodSpec};
 pub use listen::{Listen, Listening};
 pub use netns::Netns;
