@@ -15,6 +15,8 @@ use model::walk::Backend;
 use model::{Key, ObjectSet};
 
 pub use endpoints::with_slices;
+pub(crate) use load::{restore_tool, save_tool};
+pub(crate) use names::hash;
 
 use crate::error::Error;
 use crate::lab::Node;
