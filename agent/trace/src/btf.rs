@@ -4,6 +4,7 @@
 //! It answers these questions over bytes and does nothing else: no split BTF of modules, no relocation. The format
 //! is Documentation/bpf/btf.rst in the kernel tree; kinds up to `BTF_KIND_ENUM64` (Linux 6.0) are known.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// Why bytes are not readable BTF, or do not hold what was asked.
@@ -87,8 +88,11 @@ const MAGIC: u16 = 0xeb9f;
 const HEADER_LEN: usize = 24;
 const RECORD_LEN: usize = 12;
 
-/// How deep anonymous members and chains of typedefs are followed: real ones stay below ten, a cycle ends here.
-const MAX_DEPTH: u32 = 32;
+/// How long a chain of typedefs and qualifiers may be: real ones stay below ten, a cycle ends here.
+const MAX_CHAIN: u32 = 32;
+
+/// How many anonymous members are looked into for one field, and so how deep: `sk_buff` has about twenty.
+const MAX_SEARCHED: usize = 512;
 
 /// The fixed part of a type record.
 #[derive(Clone, Copy)]
@@ -143,7 +147,7 @@ impl Btf {
             self.find(kind::STRUCT, name).ok_or_else(|| BtfError::NoStruct { name: name.to_owned() })?;
         let mut bits = 0_u32;
         for field in path {
-            let member = self.member(id, field, 0);
+            let member = self.member(id, field, &mut BTreeSet::new());
             let sum = member.and_then(|(offset, inner)| Some((bits.checked_add(offset)?, inner)));
             let Some((offset, inner)) = sum.filter(|(offset, _)| offset % 8 == 0) else {
                 return Err(BtfError::NoField { name: name.to_owned(), field: path.join(".") });
@@ -205,9 +209,10 @@ impl Btf {
         }
     }
 
-    /// Bit offset and type of a member, looking into anonymous members too.
-    fn member(&self, id: TypeId, field: &str, depth: u32) -> Option<(u32, TypeId)> {
-        if depth > MAX_DEPTH {
+    /// Bit offset and type of a member, looking into anonymous members too. A type in `searched` does not have it:
+    /// without that, types that contain themselves would be searched for ever.
+    fn member(&self, id: TypeId, field: &str, searched: &mut BTreeSet<TypeId>) -> Option<(u32, TypeId)> {
+        if !searched.insert(id) || searched.len() > MAX_SEARCHED {
             return None;
         }
         let record = self.resolve(id)?;
@@ -227,7 +232,7 @@ impl Btf {
             if !name.is_empty() {
                 return None;
             }
-            let (inside, found) = self.member(inner, field, depth + 1)?;
+            let (inside, found) = self.member(inner, field, searched)?;
             Some((offset.checked_add(inside)?, found))
         })
     }
@@ -263,7 +268,7 @@ impl Btf {
     /// The type behind typedefs and qualifiers.
     fn resolve(&self, id: TypeId) -> Option<Record> {
         let mut record = self.record(id)?;
-        for _ in 0..MAX_DEPTH {
+        for _ in 0..MAX_CHAIN {
             match record.kind {
                 kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
                     record = self.record(record.reference)?;
@@ -326,3 +331,6 @@ fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
     let end = at.checked_add(2)?;
     Some(u16::from_ne_bytes(bytes.get(at..end)?.try_into().ok()?))
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -67,3 +67,85 @@ fn excluded(reasons: &Reasons) -> [u32; MAX_EXCLUDED] {
 }
 
 const _: () = assert!(NO_LOSS.len() <= MAX_EXCLUDED);
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::btf::tests::Builder;
+
+    /// A kernel with the structures the programs read.
+    pub(crate) fn kernel(has_reason: bool, has_rx_sk: bool) -> Builder {
+        let mut builder = Builder::new();
+        let int = builder.int("u64");
+        let net = builder.structure("net", &[("passive", int, 0), ("net_cookie", int, 40)]);
+        let net = builder.pointer(net);
+        let possible_net = builder.structure("", &[("net", net, 0)]);
+        let device = builder.structure("net_device", &[("ifindex", int, 208), ("nd_net", possible_net, 264)]);
+        let device = builder.pointer(device);
+        let common = builder.structure("sock_common", &[("skc_net", possible_net, 48)]);
+        let sock = builder.structure("sock", &[("__sk_common", common, 0)]);
+        let sock = builder.pointer(sock);
+        let skb = builder.structure(
+            "sk_buff",
+            &[
+                ("dev", device, 16),
+                ("sk", sock, 24),
+                ("skb_iif", int, 100),
+                ("mark", int, 104),
+                ("protocol", int, 108),
+                ("network_header", int, 112),
+                ("head", int, 200),
+            ],
+        );
+        let skb = builder.pointer(skb);
+        let location = builder.pointer(0);
+        let mut arguments = vec![skb, location];
+        if has_reason {
+            arguments.push(builder.enumeration(
+                "skb_drop_reason",
+                &[
+                    ("SKB_NOT_DROPPED_YET", 0),
+                    ("SKB_DROP_REASON_NOT_SPECIFIED", 2),
+                    ("SKB_DROP_REASON_OTHERHOST", 13),
+                    ("SKB_DROP_REASON_NETFILTER_DROP", 77),
+                    ("SKB_DROP_REASON_MAX", 78),
+                ],
+            ));
+        }
+        if has_rx_sk {
+            arguments.push(sock);
+        }
+        builder.tracepoint("kfree_skb", &arguments);
+        builder
+    }
+
+    #[test]
+    fn everything_is_found_where_the_kernel_has_it() {
+        let found = find(&kernel(true, true).build(), true).expect("complete");
+        let layout = found.layout;
+        assert_eq!((layout.skb_head, layout.skb_dev, layout.skb_sk), (200, 16, 24));
+        assert_eq!((layout.dev_net, layout.sock_net, layout.net_cookie), (264, 48, 40));
+        assert_eq!((layout.has_reason, layout.has_rx_sk, layout.scoped), (1, 1, 1));
+        assert_eq!(layout.excluded, [13, 0, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT]);
+    }
+
+    #[test]
+    fn a_kernel_without_a_reason_excludes_nothing() {
+        let found = find(&kernel(false, false).build(), false).expect("complete");
+        assert_eq!((found.layout.has_reason, found.layout.has_rx_sk, found.layout.scoped), (0, 0, 0));
+        assert_eq!(found.layout.excluded, [ABSENT; MAX_EXCLUDED]);
+        assert_eq!(found.reasons.name(0), "NOT_SPECIFIED");
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let mut builder = Builder::new();
+        assert!(matches!(find(&builder.build(), false), Err(LayoutError::NoTracepoint)));
+        builder.tracepoint("kfree_skb", &[]);
+        let error = find(&builder.build(), false).expect_err("no sk_buff");
+        assert!(
+            matches!(&error, LayoutError::Field(BtfError::NoStruct { name }) if name == "sk_buff"),
+            "{error:?}"
+        );
+    }
+}

@@ -82,3 +82,64 @@ impl Reasons {
 fn stripped(name: &str, prefix: &str) -> String {
     name.strip_prefix(prefix).unwrap_or(name).to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::btf::tests::Builder;
+
+    fn reasons(given: bool) -> Reasons {
+        let mut builder = Builder::new();
+        builder.enumeration(
+            "skb_drop_reason",
+            &[
+                ("SKB_NOT_DROPPED_YET", 0),
+                ("SKB_CONSUMED", 1),
+                ("SKB_DROP_REASON_NETFILTER_DROP", 12),
+                ("SKB_DROP_REASON_MAX", 127),
+                ("SKB_DROP_REASON_SUBSYS_MASK", 0xffff_0000),
+            ],
+        );
+        builder.enumeration(
+            "skb_drop_reason_subsys",
+            &[
+                ("SKB_DROP_REASON_SUBSYS_CORE", 0),
+                ("SKB_DROP_REASON_SUBSYS_OPENVSWITCH", 2),
+                ("SKB_DROP_REASON_SUBSYS_QDISC", 3),
+            ],
+        );
+        builder.enumeration("ovs_drop_reason", &[("OVS_DROP_LAST_ACTION", 0x2_0001)]);
+        // Not the kernel's numbering of drop reasons: its own numbers overlap core ones.
+        builder.enumeration("other_drop_reason", &[("OTHER", 12)]);
+        Reasons::read(&builder.build(), given)
+    }
+
+    #[test]
+    fn names_lose_their_prefix() {
+        let reasons = reasons(true);
+        assert_eq!(reasons.name(12), "NETFILTER_DROP");
+        assert_eq!(reasons.name(1), "SKB_CONSUMED");
+        assert_eq!(reasons.number("NETFILTER_DROP"), Some(12));
+        assert_eq!(reasons.number("MAX"), None);
+    }
+
+    #[test]
+    fn subsystems_have_names_of_their_own() {
+        let reasons = reasons(true);
+        assert_eq!(reasons.name(0x2_0001), "OVS_DROP_LAST_ACTION");
+        assert_eq!(reasons.name(0x3_0005), "QDISC reason 5", "its module's names are not in this BTF");
+    }
+
+    #[test]
+    fn an_unknown_number_stays_a_number() {
+        let reasons = reasons(true);
+        assert_eq!(reasons.name(99), "reason 99");
+        assert_eq!(reasons.name(0x9_0001), "reason 589825");
+        assert_eq!(reasons.name(127), "reason 127");
+    }
+
+    #[test]
+    fn without_reasons_every_number_is_unspecified() {
+        assert_eq!(reasons(false).name(12), "NOT_SPECIFIED");
+    }
+}

@@ -3,7 +3,7 @@
 //! Each test has namespaces and programs of its own, so that they run at the same time.
 
 mod lab;
-mod storm;
+mod raw;
 
 use std::net::SocketAddr;
 

@@ -1,15 +1,15 @@
-//! Floods of SYNs, whose packets must be counted to the last one.
+//! SYNs sent by hand: floods, whose packets must be counted to the last one, and headers that no socket writes.
 //!
 //! Counts, not speed: what an event costs is a benchmark's business.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::AsRawFd;
 
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, socket,
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, sendto, socket,
 };
 
-use crate::lab::{CLIENT, Lab, SERVER, ready};
+use crate::lab::{CLIENT, CLIENT6, Lab, SERVER, SERVER6, ready};
 use crate::tracer;
 
 const PACKETS: u16 = 20_000;
@@ -58,6 +58,79 @@ fn dropped(lab: &Lab) -> u64 {
     let text = lab.router.exec("nft list counter ip t dropped");
     let mut words = text.split_whitespace().skip_while(|word| *word != "packets");
     words.nth(1).and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("no counter in {text}"))
+}
+
+/// An IPv6 packet whose SYN comes after hop-by-hop and destination options and a fragment header.
+fn syn_after_extensions(dst_port: u16) -> Vec<u8> {
+    let (src, dst): (Ipv6Addr, Ipv6Addr) =
+        (CLIENT6.parse().expect("an address"), SERVER6.parse().expect("an address"));
+    // Each: next header, length in units of eight bytes beyond the first, then a PadN option that fills it up.
+    let options = |next| [next, 0, 1, 4, 0, 0, 0, 0];
+    let tcp = syn(Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED, 4711, dst_port).split_off(20);
+    let payload = [options(60), options(44), [6, 0, 0, 0, 0, 0, 0, 1]].concat();
+    let len = u16::try_from(payload.len() + tcp.len()).expect("small");
+    let mut packet = vec![0x60, 0, 0, 0];
+    packet.extend(len.to_be_bytes());
+    packet.extend([0, 64]);
+    packet.extend(src.octets());
+    packet.extend(dst.octets());
+    packet.extend(payload);
+    packet.extend(tcp);
+    packet
+}
+
+#[test]
+fn a_syn_after_ipv6_extension_headers_is_read() {
+    let test = "extensions";
+    if !ready(test) {
+        return;
+    }
+    let lab = Lab::new(test);
+    // Before reassembly, which would take the fragment header off.
+    lab.router.nft(
+        "table ip6 t { chain c { type filter hook prerouting priority -450; iif cli ip6 nexthdr 0 drop; }; }",
+    );
+    let _listener = lab.server.listen(80);
+    lab.client.connect(SERVER6, 80);
+    let mut tracer = tracer(&lab);
+    lab.client.enter(|| {
+        let raw = socket(AddressFamily::Inet6, SockType::Raw, SockFlag::empty(), SockProtocol::Raw)
+            .expect("a raw socket");
+        let to = SockaddrIn6::from(SocketAddrV6::new(SERVER6.parse().expect("an address"), 0, 0, 0));
+        sendto(raw.as_raw_fd(), &syn_after_extensions(443), &to, MsgFlags::empty()).expect("send");
+    });
+    let drained = tracer.drain().expect("drain");
+    let [drop] = drained.drops.as_slice() else { panic!("one drop: {drained:#?}") };
+    assert_eq!((drop.reason.as_str(), drop.last_src_port), ("NETFILTER_DROP", 4711));
+    assert_eq!(drop.tuple.src.to_string(), CLIENT6);
+    assert_eq!(drop.tuple.dst.to_string(), format!("[{SERVER6}]:443"));
+}
+
+#[test]
+fn a_syn_after_ipv4_options_is_read() {
+    let test = "options";
+    if !ready(test) {
+        return;
+    }
+    let lab = Lab::new(test);
+    drop_and_count(&lab);
+    let mut tracer = tracer(&lab);
+    lab.client.enter(|| {
+        let raw = socket(AddressFamily::Inet, SockType::Raw, SockFlag::empty(), SockProtocol::Raw)
+            .expect("a raw socket");
+        let mut packet =
+            syn(CLIENT.parse().expect("an address"), SERVER.parse().expect("an address"), 4711, 443);
+        // Four no-operation options make the header six words long.
+        packet.splice(20..20, [1; 4]);
+        if let Some(first) = packet.first_mut() {
+            *first = 0x46;
+        }
+        let to = SockaddrIn::from(SocketAddrV4::new(SERVER.parse().expect("an address"), 0));
+        sendto(raw.as_raw_fd(), &packet, &to, MsgFlags::empty()).expect("send");
+    });
+    let drained = tracer.drain().expect("drain");
+    let [drop] = drained.drops.as_slice() else { panic!("one drop: {drained:#?}") };
+    assert_eq!((drop.tuple.dst.port(), drop.last_src_port), (443, 4711));
 }
 
 #[test]
