@@ -180,7 +180,11 @@ impl CollectorUrl {
 impl RunArgs {
     /// Checks everything that can be checked before running. `environment_node` is NODE_NAME's value, `host_name` the
     /// machine's.
-    pub fn check(self, environment_node: Option<String>, host_name: Option<String>) -> Result<Config, ConfigError> {
+    pub fn check(
+        self,
+        environment_node: Option<String>,
+        host_name: Option<String>,
+    ) -> Result<Config, ConfigError> {
         let collectors = self
             .collector
             .iter()
@@ -297,7 +301,8 @@ mod tests {
             Err(ConfigError::TokenInClear { url: "http://10.0.0.1:7443".to_owned() })
         );
         check(&["--collector", "http://127.0.0.1:7443", "--token-file", "/t"]).expect("loopback is fine");
-        check(&["--collector", "https://10.0.0.1", "--ca-file", "/c", "--token-file", "/t"]).expect("https is fine");
+        check(&["--collector", "https://10.0.0.1", "--ca-file", "/c", "--token-file", "/t"])
+            .expect("https is fine");
     }
 
     #[test]

@@ -100,8 +100,9 @@ impl Health {
                 // Writing to a String cannot fail.
                 let _ = writeln!(text, "{name}: {state}");
             }
-            let yes =
-                facts.sources.is_some() && facts.bpf.is_some() && matches!(facts.link, LinkState::Accepted(_));
+            let yes = facts.sources.is_some()
+                && facts.bpf.is_some()
+                && matches!(facts.link, LinkState::Accepted(_));
             Verdict { yes, text }
         })
     }

@@ -127,7 +127,11 @@ impl Metrics {
     /// All numbers at zero.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("why_dropped_agent");
-        registry.register("build", "Version of this agent", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
+        registry.register(
+            "build",
+            "Version of this agent",
+            Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
+        );
         let seconds = || Histogram::new(SECONDS);
         let mut metrics = Self {
             registry,
@@ -154,22 +158,45 @@ impl Metrics {
 
     fn register(&mut self) {
         let r = &mut self.registry;
-        r.register("dropped_packets", "Dropped first packets counted in records", self.dropped_packets.clone());
+        r.register(
+            "dropped_packets",
+            "Dropped first packets counted in records",
+            self.dropped_packets.clone(),
+        );
         r.register("records", "Drop records made", self.records.clone());
-        r.register("lost_packets", "Dropped packets counted but in no record that was kept", self.lost.clone());
+        r.register(
+            "lost_packets",
+            "Dropped packets counted but in no record that was kept",
+            self.lost.clone(),
+        );
         r.register("outbox_records", "Records waiting for an acknowledgement", self.outbox_waiting.clone());
         r.register("drop_walks", "Walks done for newly dropped flows", self.drop_walks.clone());
         r.register("probes", "Probes by kind and end", self.probes.clone());
         r.register_with_unit("probe", "Time to answer a probe", Unit::Seconds, self.probe_seconds.clone());
         r.register("rule_reads", "Reads of a namespace's rules", self.rule_reads.clone());
-        r.register_with_unit("rule_read", "Time to read rules", Unit::Seconds, self.rule_read_seconds.clone());
-        r.register_with_unit("drain", "Time to drain the BPF maps", Unit::Seconds, self.drain_seconds.clone());
+        r.register_with_unit(
+            "rule_read",
+            "Time to read rules",
+            Unit::Seconds,
+            self.rule_read_seconds.clone(),
+        );
+        r.register_with_unit(
+            "drain",
+            "Time to drain the BPF maps",
+            Unit::Seconds,
+            self.drain_seconds.clone(),
+        );
         r.register("namespaces", "Network namespaces in scope", self.namespaces.clone());
         r.register("connected", "1 while connected and accepted", self.connected.clone());
         r.register("connection_attempts", "Connections tried", self.connection_attempts.clone());
         r.register("connections", "Connections accepted", self.connections.clone());
         r.register_with_unit("resident", "Resident memory", Unit::Bytes, self.resident_bytes.clone());
-        r.register_with_unit("start_time", "When the agent started", Unit::Seconds, self.start_seconds.clone());
+        r.register_with_unit(
+            "start_time",
+            "When the agent started",
+            Unit::Seconds,
+            self.start_seconds.clone(),
+        );
     }
 
     /// Notes the running total of packets lost at one place.

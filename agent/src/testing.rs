@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use model::evidence::Location;
 use model::walk::{Action, Backend, Branch, Masquerade, ProxyFacts, RulesStamp, Step};
 use model::{
-    DropRecord, Family, Netns, NetnsOwner, Origin, Outcome, Packet, Protocol, RecordId, RuleRef, ServiceProxy,
-    Timestamp, Tuple, Walk,
+    DropRecord, Family, Netns, NetnsOwner, Origin, Outcome, Packet, Protocol, RecordId, RuleRef,
+    ServiceProxy, Timestamp, Tuple, Walk,
 };
 
 /// A drop in the node's own namespace that counts `count` packets.
@@ -51,7 +51,8 @@ pub(crate) fn walk(steps: usize) -> Walk {
         owner: String::new(),
         object: String::new(),
     };
-    let step = Step { hook: "FORWARD".to_owned(), rule: Some(rule.clone()), action: Action::Drop, packets: None };
+    let step =
+        Step { hook: "FORWARD".to_owned(), rule: Some(rule.clone()), action: Action::Drop, packets: None };
     let branch = Branch {
         destination: packet.dst,
         outcome: Outcome::Dropped,

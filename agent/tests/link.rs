@@ -18,8 +18,8 @@ use collector::{Collector, PATIENCE, Stream};
 use model::evidence::Location;
 use model::probe::{ListenerReport, PodTarget, Scope};
 use model::{
-    DropRecord, Gap, Key, Netns, NetnsOwner, NodeReport, Packet, Probe, ProbeOutcome, Protocol, RecordId, SourceHealth,
-    SourceState, Timestamp, Tuple,
+    DropRecord, Gap, Key, Netns, NetnsOwner, NodeReport, Packet, Probe, ProbeOutcome, Protocol, RecordId,
+    SourceHealth, SourceState, Timestamp, Tuple,
 };
 use proto::v1;
 use proto::v1::agent_message::Kind as Said;
@@ -262,7 +262,8 @@ async fn a_remembered_address_leads_there_when_the_name_does_not() {
     let name = format!("http://collector.invalid:{}", collector.address.port());
     std::fs::write(directory.path().join("collector-addresses"), format!("{name} {}\n", collector.address))
         .expect("writes");
-    let agent = start(&[name], Pace::default(), |config| config.state_dir = Some(directory.path().to_owned()));
+    let agent =
+        start(&[name], Pace::default(), |config| config.state_dir = Some(directory.path().to_owned()));
     let mut stream = collector.accept().await;
     stream.welcome(0).await;
     status_of(&mut stream, |_| true).await;
@@ -312,9 +313,18 @@ async fn a_probe_for_another_node_or_of_an_unknown_kind_is_a_gap() {
     let agent = start(&[url(&collector)], Pace::default(), |_| {});
     let mut stream = collector.accept().await;
     stream.welcome(0).await;
-    let ProbeOutcome::Failed(gap) = stream.ask(&listeners("node-2"), 5_000).await else { panic!("not refused") };
+    let ProbeOutcome::Failed(gap) = stream.ask(&listeners("node-2"), 5_000).await else {
+        panic!("not refused")
+    };
     assert!(gap.why.contains("node-1"), "{gap:?}");
-    stream.send(Heard::Probe(v1::Probe { id: 77, timeout_ms: 1_000, node: "node-1".to_owned(), question: None })).await;
+    stream
+        .send(Heard::Probe(v1::Probe {
+            id: 77,
+            timeout_ms: 1_000,
+            node: "node-1".to_owned(),
+            question: None,
+        }))
+        .await;
     let ProbeOutcome::Failed(gap) = stream.answer(77).await else { panic!("not refused") };
     assert!(gap.why.contains("question"), "{gap:?}");
     assert_eq!(agent.puppet.asked.load(Ordering::SeqCst), 0);
@@ -351,9 +361,8 @@ async fn a_silent_collector_is_left_and_dialled_again() {
     let agent = start(&[url(&collector)], pace, |_| {});
     let mut stream = collector.accept().await;
     stream.welcome(0).await;
-    let nonce = stream
-        .wait("ping", |said| if let Said::Ping(ping) = said { Some(ping.nonce) } else { None })
-        .await;
+    let nonce =
+        stream.wait("ping", |said| if let Said::Ping(ping) = said { Some(ping.nonce) } else { None }).await;
     stream.send(Heard::Pong(v1::Pong { nonce })).await;
     stream.send(Heard::Ping(v1::Ping { nonce: 42 })).await;
     stream

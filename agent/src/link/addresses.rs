@@ -128,7 +128,8 @@ mod tests {
     #[test]
     fn a_spoilt_file_is_no_memory() {
         let directory = tempfile::tempdir().expect("a directory");
-        fs::write(directory.path().join(FILE), b"\xff\xfe no\nhttp://collector:7443 nonsense\n").expect("writes");
+        fs::write(directory.path().join(FILE), b"\xff\xfe no\nhttp://collector:7443 nonsense\n")
+            .expect("writes");
         assert_eq!(KnownAddresses::load(Some(directory.path())).of(&url("http://collector:7443")), []);
     }
 }

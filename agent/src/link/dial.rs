@@ -76,7 +76,8 @@ pub(super) async fn connect(candidate: &Candidate, config: &Config) -> Result<Ch
             return Err(wrong("https without --ca-file".to_owned()));
         };
         let pem = read_small("certificates", ca_file)?;
-        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)).domain_name(url.host.clone());
+        let tls =
+            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)).domain_name(url.host.clone());
         endpoint = endpoint.tls_config(tls).map_err(|error| wrong(reason(&error)))?;
     }
     // tonic's own bound covers TCP only; this one the TLS handshake too.
@@ -99,8 +100,9 @@ pub(super) fn authorization(config: &Config) -> Result<Option<MetadataValue<Asci
     if token.is_empty() {
         return Err(wrong("the file is empty"));
     }
-    let mut value: MetadataValue<Ascii> =
-        format!("Bearer {token}").parse().map_err(|_| wrong("not a token: it has characters no header may have"))?;
+    let mut value: MetadataValue<Ascii> = format!("Bearer {token}")
+        .parse()
+        .map_err(|_| wrong("not a token: it has characters no header may have"))?;
     value.set_sensitive(true);
     Ok(Some(value))
 }

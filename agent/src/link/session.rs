@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Gap, NodeReport, ProbeOutcome};
-use proto::{PROTOCOL_VERSION, v1};
 use proto::v1::agent_link_client::AgentLinkClient;
 use proto::v1::agent_message::Kind as Said;
 use proto::v1::collector_message::Kind as Heard;
+use proto::{PROTOCOL_VERSION, v1};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -61,7 +61,8 @@ pub(super) async fn open<A: Answer>(
     let welcome = async {
         let mut client =
             AgentLinkClient::new(channel).max_decoding_message_size(wire::MOST_BYTES_OF_A_MESSAGE);
-        let refused = |status: &tonic::Status| LinkError::Refused { to: to.clone(), status: wire::status_text(status) };
+        let refused =
+            |status: &tonic::Status| LinkError::Refused { to: to.clone(), status: wire::status_text(status) };
         let mut heard = client.connect(request).await.map_err(|status| refused(&status))?.into_inner();
         let first = heard.message().await.map_err(|status| refused(&status))?;
         match first.and_then(|message| message.kind) {
@@ -268,7 +269,9 @@ impl<A: Answer> Session<'_, A> {
     }
 
     async fn say(&self, kind: Said) -> Result<(), LinkError> {
-        match timeout(self.link.pace.send_within, self.sender.send(v1::AgentMessage { kind: Some(kind) })).await {
+        match timeout(self.link.pace.send_within, self.sender.send(v1::AgentMessage { kind: Some(kind) }))
+            .await
+        {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(LinkError::Closed { to: self.to.clone() }),
             Err(_) => Err(LinkError::Silent { to: self.to.clone(), problem: "it takes no more messages" }),

@@ -39,7 +39,8 @@ pub(super) fn answer(id: u64, outcome: &ProbeOutcome) -> Said {
     if bytes <= MOST_BYTES_OF_AN_ITEM {
         return Said::ProbeAnswer(sent);
     }
-    let why = format!("it takes {bytes} bytes, more than the {MOST_BYTES_OF_AN_ITEM} that one message carries");
+    let why =
+        format!("it takes {bytes} bytes, more than the {MOST_BYTES_OF_AN_ITEM} that one message carries");
     let gap = Gap::new("the answer of this node", why).with_remedy("ask for one backend's address instead");
     Said::ProbeAnswer(convert::probe_answer(id, &ProbeOutcome::Failed(gap)))
 }
@@ -95,7 +96,10 @@ mod tests {
     fn a_batch_stays_under_its_bytes_and_goes_on_where_it_ended() {
         let records = numbered(40, 1_500);
         let one = size(&convert::drop_record(&records[0]));
-        assert!(one * 40 > MOST_BYTES_OF_A_BATCH && one < MOST_BYTES_OF_AN_ITEM, "{one} bytes each prove nothing");
+        assert!(
+            one * 40 > MOST_BYTES_OF_A_BATCH && one < MOST_BYTES_OF_AN_ITEM,
+            "{one} bytes each prove nothing"
+        );
         let mut taken = 0;
         let mut batches = 0;
         while taken < records.len() {

@@ -38,7 +38,14 @@ pub fn packet_of(
     };
     // A packet that a process here sends has come in by no interface, whatever the tracer saw on a second pass.
     let in_interface = if origin == Origin::Node { None } else { in_interface.map(str::to_owned) };
-    Packet { origin, in_interface, protocol: tuple.protocol, src: tuple.src, src_port: Some(src_port), dst: tuple.dst }
+    Packet {
+        origin,
+        in_interface,
+        protocol: tuple.protocol,
+        src: tuple.src,
+        src_port: Some(src_port),
+        dst: tuple.dst,
+    }
 }
 
 #[cfg(test)]
@@ -82,6 +89,10 @@ mod tests {
     #[test]
     fn in_a_pod() {
         assert_eq!(origin(1, Viewpoint::Pod), (Origin::Node, None), "it passes OUTPUT");
-        assert_eq!(origin(2, Viewpoint::Pod), (Origin::External, Some("veth1".to_owned())), "it passes INPUT");
+        assert_eq!(
+            origin(2, Viewpoint::Pod),
+            (Origin::External, Some("veth1".to_owned())),
+            "it passes INPUT"
+        );
     }
 }
