@@ -40,7 +40,7 @@ pub fn in_scope(netns: u64) -> bool {
         bump(Counter::NoNetns);
         return false;
     }
-    SCOPE.get_ptr(&netns).is_some()
+    SCOPE.get_ptr(netns).is_some()
 }
 
 /// Counts one packet: in the totals, in the counter of the active map, and in that map.
@@ -92,7 +92,7 @@ fn total(key: &TotalKey) {
     if let Some(count) = TOTALS.get_ptr_mut(key) {
         // SAFETY: per-CPU, and a program cannot interrupt itself on the same CPU.
         unsafe { *count += 1 };
-    } else if TOTALS.insert(key, &1, u64::from(BPF_NOEXIST)).is_err() {
+    } else if TOTALS.insert(key, 1, u64::from(BPF_NOEXIST)).is_err() {
         // Another CPU made the entry between the two calls, or the map is full.
         match TOTALS.get_ptr_mut(key) {
             // SAFETY: as above.

@@ -37,6 +37,7 @@ fn constant(field: &u32) -> u32 {
 }
 
 /// `skb:kfree_skb`: a packet was dropped.
+#[expect(clippy::needless_pass_by_value, reason = "the macro calls it so")]
 #[btf_tracepoint(function = "kfree_skb")]
 fn kfree_skb(ctx: BtfTracePointContext) -> i32 {
     drop::on_kfree_skb(&ctx);

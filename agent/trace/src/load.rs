@@ -224,3 +224,9 @@ fn lift_memory_lock_limit() {
         tracing::debug!(%error, "RLIMIT_MEMLOCK stays as it is");
     }
 }
+
+/// An agent gives it a thread of its own.
+const _: () = {
+    const fn can_be_sent<T: Send>() {}
+    can_be_sent::<Tracer>();
+};

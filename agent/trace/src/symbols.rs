@@ -56,27 +56,22 @@ pub fn visible() -> bool {
 
 /// For each of the sorted `addresses`, the nearest function at or below it. Lines are `ADDRESS TYPE NAME [MODULE]`,
 /// sorted within the kernel and not across modules.
-fn look_up(table: impl BufRead, addresses: &[u64]) -> HashMap<u64, Location> {
+fn look_up(mut table: impl BufRead, addresses: &[u64]) -> HashMap<u64, Location> {
     let mut nearest: Vec<Option<(u64, String)>> = vec![None; addresses.len()];
-    for line in table.split(b'\n').map_while(Result::ok) {
-        let line = String::from_utf8_lossy(&line);
-        let mut fields = line.split_whitespace();
-        let (Some(start), Some(kind), Some(name)) = (fields.next(), fields.next(), fields.next()) else {
-            continue;
-        };
-        let Ok(start) = u64::from_str_radix(start, 16) else { continue };
-        // Text only, global, local or weak; addresses hidden from this process are zero.
-        if start == 0 || !matches!(kind, "t" | "T" | "w" | "W") {
-            continue;
-        }
-        let first = addresses.partition_point(|&address| address < start);
-        let last = addresses.partition_point(|&address| address.saturating_sub(MAX_FUNCTION) < start);
-        for best in nearest.get_mut(first..last).unwrap_or_default() {
-            // Of aliases at one address the first stays.
-            if best.as_ref().is_none_or(|(known, _)| *known < start) {
-                *best = Some((start, name.to_owned()));
+    let mut line = Vec::new();
+    // There are two hundred thousand lines, so nothing is allocated for those that name none of the addresses.
+    while table.read_until(b'\n', &mut line).is_ok_and(|len| len > 0) {
+        if let Some((start, name)) = function(&line) {
+            let first = addresses.partition_point(|&address| address < start);
+            let last = addresses.partition_point(|&address| address.saturating_sub(MAX_FUNCTION) < start);
+            for best in nearest.get_mut(first..last).unwrap_or_default() {
+                // Of aliases at one address the first stays.
+                if best.as_ref().is_none_or(|(known, _)| *known < start) {
+                    *best = Some((start, String::from_utf8_lossy(name).into_owned()));
+                }
             }
         }
+        line.clear();
     }
     addresses
         .iter()
@@ -88,6 +83,19 @@ fn look_up(table: impl BufRead, addresses: &[u64]) -> HashMap<u64, Location> {
             (address, location.unwrap_or_else(|| unnamed(address)))
         })
         .collect()
+}
+
+/// Address and name, if the line is of a function (text, global, local or weak) whose address this process may see:
+/// hidden ones are zero.
+fn function(line: &[u8]) -> Option<(u64, &[u8])> {
+    let mut fields = line.split(u8::is_ascii_whitespace);
+    let digits = fields.next().filter(|digits| (1..=16).contains(&digits.len()))?;
+    let start = digits
+        .iter()
+        .try_fold(0_u64, |sum, &digit| Some(sum << 4 | u64::from(char::from(digit).to_digit(16)?)))?;
+    let kind = fields.next()?;
+    let name = fields.next().filter(|name| !name.is_empty())?;
+    (start != 0 && matches!(kind, b"t" | b"T" | b"w" | b"W")).then_some((start, name))
 }
 
 fn unnamed(address: u64) -> Location {
