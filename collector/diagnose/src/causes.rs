@@ -2,11 +2,22 @@
 //!
 //! `cargo xtask new-cause NAME` adds the two lines of a new cause; `tests/catalogue.rs` says when they are missing.
 
+mod default_deny_egress;
+mod default_deny_ingress;
+mod forward_policy_drop;
+mod loopback_only;
 mod no_ready_endpoint;
 mod no_such_service;
 mod nothing_listens;
+mod peer_selector_mismatch;
+mod policy_not_enforced;
+mod policy_not_the_cause;
 mod port_not_listed;
+mod right_name_wrong_namespace;
 mod selector_matches_nothing;
+mod service_not_in_rules;
+mod unexplained_drop;
+mod unexplained_stop;
 mod wrong_target_port;
 
 use crate::facts::Facts;
@@ -35,10 +46,21 @@ macro_rules! cause {
 
 /// All causes.
 pub(crate) static ALL: &[Cause] = &[
+    cause!(default_deny_egress),
+    cause!(default_deny_ingress),
+    cause!(forward_policy_drop),
+    cause!(loopback_only),
     cause!(no_ready_endpoint),
-    cause!(nothing_listens),
     cause!(no_such_service),
+    cause!(nothing_listens),
+    cause!(peer_selector_mismatch),
+    cause!(policy_not_enforced),
+    cause!(policy_not_the_cause),
     cause!(port_not_listed),
+    cause!(right_name_wrong_namespace),
     cause!(selector_matches_nothing),
+    cause!(service_not_in_rules),
+    cause!(unexplained_drop),
+    cause!(unexplained_stop),
     cause!(wrong_target_port),
 ];

@@ -27,7 +27,7 @@ pub fn diagnose(case: &Case) -> Explanation {
         basis: answer.basis,
         question: question::words(&facts),
         paths: path::paths(&facts),
-        policy: None,
+        policy: facts.policy_answer(),
         ruled_out: rulings.ruled_out,
         not_checked: not_checked::gaps(&facts, rulings.cannot_tell),
         findings: rulings.found.into_iter().map(|finding| finding.inner).collect(),

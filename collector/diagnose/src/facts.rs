@@ -10,13 +10,16 @@ mod drops;
 mod intended;
 mod listening;
 mod owners;
+mod policy;
 mod reasons;
 mod refusal;
 mod refused;
 mod source;
+mod stops;
 mod target;
 mod ways;
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use model::objects::Meta as ObjectMeta;
@@ -27,10 +30,12 @@ pub use drops::{Proof, RuleNow, SeenDrop};
 pub use intended::Intended;
 pub use listening::Listening;
 pub use owners::is_policy_engine;
+pub use policy::{Direction, Enforced};
 pub use refusal::Refusal;
 pub use refused::Refused;
 pub use source::SourceFacts;
-pub use target::{Named, Target};
+pub use stops::Stop;
+pub use target::{Named, Target, shown};
 pub use ways::{Attempt, State, Way};
 
 /// The facts of one case.
@@ -50,6 +55,8 @@ pub struct Facts<'a> {
     pub ways: Vec<Way<'a>>,
     /// Drops of this connection's first packets, wherever they happened.
     pub drops: Vec<SeenDrop<'a>>,
+    /// Policy verdicts, one for each way, worked out when first asked for: `next_probes` never does.
+    policies: OnceCell<Vec<::policy::Detailed>>,
 }
 
 impl<'a> Facts<'a> {
@@ -61,7 +68,7 @@ impl<'a> Facts<'a> {
         let attempts = ways::attempts(case, &source, &target, &intended);
         let ways = ways::ways(case, &source, &target, &attempts, &intended);
         let drops = drops::matching(case, &attempts, &ways);
-        Self { case, source, target, intended, attempts, ways, drops }
+        Self { case, source, target, intended, attempts, ways, drops, policies: OnceCell::new() }
     }
 
     /// Indices of the ways a packet can really take: those the source's node would send it, or, where its rules are
@@ -97,15 +104,39 @@ impl<'a> Facts<'a> {
         self.ends_changed().max(Self::changed(way.pod.map(|pod| &pod.meta)))
     }
 
+    /// The first set of rules on the way that is missing or cannot be evaluated.
+    pub fn missing_rules(&self) -> Option<Gap> {
+        let unknown = |state: State<'_>| match state {
+            State::Unknown(gap) => Some(gap),
+            State::Pass | State::Stop(_) => None,
+        };
+        let entry = self
+            .attempts
+            .iter()
+            .find_map(|attempt| unknown(attempt.inside()).or_else(|| attempt.walk.as_ref().err().cloned()));
+        entry.or_else(|| {
+            self.live_ways().find_map(|(_, way)| match way.at_source(self.attempt(way)) {
+                State::Stop(_) => None,
+                State::Unknown(gap) => Some(gap),
+                State::Pass => unknown(way.at_arrival()),
+            })
+        })
+    }
+
     /// Nodes whose rules the answer would need and that could not be asked, with the reasons, each once.
     pub fn missing(&self) -> Vec<Gap> {
         let walks = self.attempts.iter().filter_map(|attempt| attempt.walk.as_ref().err());
         let pod_walks = self.attempts.iter().filter_map(|attempt| attempt.pod_walk.as_ref()?.as_ref().err());
+        // What is stopped before it gets there needs nothing from there.
+        let gets_there = |way: &Way<'a>| way.at_source(self.attempt(way)).stop().is_none();
         let arrivals = self
             .live_ways()
-            .filter(|(_, way)| !way.same_node)
+            .filter(|(_, way)| !way.same_node && gets_there(way))
             .filter_map(|(_, way)| way.arrival.as_ref().err());
-        let listeners = self.live_ways().filter_map(|(_, way)| way.listeners.as_ref().err());
+        let listeners = self
+            .live_ways()
+            .filter(|(_, way)| gets_there(way))
+            .filter_map(|(_, way)| way.listeners.as_ref().err());
         let mut seen = BTreeSet::new();
         walks
             .chain(pod_walks)

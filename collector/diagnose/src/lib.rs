@@ -7,6 +7,7 @@
 
 pub mod catalogue;
 mod causes;
+mod denial;
 mod engine;
 pub mod facts;
 mod near;

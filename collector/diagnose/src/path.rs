@@ -6,7 +6,7 @@ use model::explanation::{Hop, HopState, Path};
 use model::walk::Branch;
 use model::{Family, Gap, Outcome, RuleRef, Stage, Verdict};
 
-use crate::facts::{Attempt, Facts, Listening, State, Target, Way};
+use crate::facts::{Attempt, Facts, Listening, State, Target, Way, shown};
 
 /// How many backends one path names.
 const NAMED: usize = 20;
@@ -72,7 +72,7 @@ fn hop(stage: Stage, node: Option<&str>, state: HopState, detail: impl Into<Stri
 fn first_hops(facts: &Facts<'_>, attempt: &Attempt<'_>) -> Vec<(Hop, Option<Verdict>)> {
     let mut hops = Vec::new();
     if !matches!(facts.target, Target::Address(_)) {
-        let detail = format!("{} is {}", facts.target.name(facts.case), attempt.dst);
+        let detail = format!("{} is {}", facts.target.name(facts.case), shown(attempt.dst));
         hops.push((hop(Stage::Name, None, HopState::Pass, detail), None));
     }
     let Some(src) = attempt.src else { return hops };
@@ -103,9 +103,9 @@ fn direct_hops(facts: &Facts<'_>, attempt: &Attempt<'_>, direct: &Branch) -> Vec
 fn way_hops(facts: &Facts<'_>, attempt: &Attempt<'_>, way: &Way<'_>) -> Vec<(Hop, Option<Verdict>)> {
     let mut hops = first_hops(facts, attempt);
     let to = if attempt.dst == way.destination {
-        format!("forwards to {} ({})", way.destination, way.name())
+        format!("forwards to {} ({})", shown(way.destination), way.name())
     } else {
-        format!("{} -> {} ({})", attempt.dst, way.destination, way.name())
+        format!("{} -> {} ({})", shown(attempt.dst), shown(way.destination), way.name())
     };
     hops.push(by_state(Stage::SourceNode, facts.source.node, way.at_source(attempt), to));
     if !way.same_node && way.node.is_some() {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use model::explanation::{EvidenceKind, Fix, Reason};
 use model::{Certainty, Effect, Gap, ObjectRef, Place, Stage, Verdict};
 
-use crate::facts::Proof;
+use crate::facts::{Proof, Stop};
 
 /// What never changes about a cause.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +51,11 @@ pub enum Sure {
 }
 
 impl Sure {
+    /// Whether it is proven.
+    pub const fn proven(&self) -> bool {
+        matches!(self, Self::Proven(_))
+    }
+
     /// Proven where there is a proof, likely where there is none.
     pub fn by(proof: Option<Proof>) -> Self {
         proof.map_or(Self::Likely, Self::Proven)
@@ -158,6 +163,15 @@ impl Finding {
     pub fn on_attempts(mut self, attempts: impl IntoIterator<Item = usize>) -> Self {
         self.touches = Touches::Attempts(attempts.into_iter().collect());
         self
+    }
+
+    /// Limits the finding to what these stops end.
+    #[must_use]
+    pub fn on_stops(self, stops: &[Stop<'_>]) -> Self {
+        if stops.iter().all(|stop| stop.way.is_some()) {
+            return self.on_ways(stops.iter().filter_map(|stop| stop.way));
+        }
+        self.on_attempts(stops.iter().map(|stop| stop.attempt))
     }
 
     /// Makes it a remark: true and worth knowing, but not what stops the connection.

@@ -3,13 +3,14 @@
 //! Answers are given to the probes that `next_probes` really asks for, so every test also checks that they are asked.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use model::evidence::Location;
 use model::node_state::Listener;
 use model::objects::{
-    Condition, Container, ContainerPort, Meta, Node, Pod, Service, ServicePort, TargetPort,
+    Condition, Container, ContainerPort, Meta, Namespace, NetworkPolicy, Node, Peer, Pod, PolicyRule,
+    Selector, Service, ServicePort, TargetPort,
 };
 use model::probe::{ListenerReport, Scope};
 use model::question::{Destination, PortAsk, Source};
@@ -133,6 +134,11 @@ impl Build {
         ] {
             objects.pods.insert(made.key().clone(), made);
         }
+        for name in ["shop", "web"] {
+            let labels = [("kubernetes.io/metadata.name", name)];
+            let namespace = Namespace { meta: meta("", name, &labels) };
+            objects.namespaces.insert(name.into(), namespace);
+        }
         for (name, address) in [("node-1", "192.168.0.1"), ("node-2", "192.168.0.2")] {
             let node = Node {
                 meta: meta("", name, &[]),
@@ -232,6 +238,42 @@ impl Build {
         })
     }
 
+    /// A policy that isolates every pod of a namespace for ingress and admits nothing.
+    pub(crate) fn isolates(self, namespace: &str, name: &str) -> Self {
+        self.policy(namespace, name, |policy| policy.isolates_ingress = true)
+    }
+
+    /// The same for egress.
+    pub(crate) fn isolates_egress(self, namespace: &str, name: &str) -> Self {
+        self.policy(namespace, name, |policy| policy.isolates_egress = true)
+    }
+
+    /// A policy that admits everybody into every pod of a namespace.
+    pub(crate) fn admits_all(self, namespace: &str, name: &str) -> Self {
+        self.policy(namespace, name, |policy| {
+            policy.isolates_ingress = true;
+            policy.ingress.push(PolicyRule::default());
+        })
+    }
+
+    /// A policy that admits pods of any namespace with one label.
+    pub(crate) fn admits_pods(self, namespace: &str, name: &str, key: &str, value: &str) -> Self {
+        let selector = Selector::equalities([(&key.to_owned(), &value.to_owned())]);
+        self.policy(namespace, name, |policy| {
+            policy.isolates_ingress = true;
+            let peer = Peer::Pods { namespaces: Some(Selector::default()), pods: Some(selector) };
+            policy.ingress.push(PolicyRule { peers: vec![peer], ports: Vec::new() });
+        })
+    }
+
+    fn policy(self, namespace: &str, name: &str, change: impl FnOnce(&mut NetworkPolicy)) -> Self {
+        self.objects(|set| {
+            let mut policy = NetworkPolicy { meta: meta(namespace, name, &[]), ..NetworkPolicy::default() };
+            change(&mut policy);
+            set.policies.insert(policy.key().clone(), policy);
+        })
+    }
+
     /// Both nodes have agents.
     pub(crate) fn live(mut self) -> Self {
         self.live = true;
@@ -265,12 +307,6 @@ impl Build {
     /// The source's node translates, then drops by this rule.
     pub(crate) fn dropped_at_source(mut self, rule: RuleRef) -> Self {
         self.entry = Entry::StopsBranches(Outcome::Dropped, rule);
-        self
-    }
-
-    /// The source's node drops the untranslated packet by this rule.
-    pub(crate) fn dropped_before_translation(mut self, rule: RuleRef) -> Self {
-        self.entry = Entry::Stops(Outcome::Dropped, rule);
         self
     }
 
@@ -334,7 +370,8 @@ impl Build {
         SocketAddr::new(self.objects.pods[&Key::new("shop", name)].addresses[0], 8080)
     }
 
-    fn dropped(
+    /// Any drop of the client's packet.
+    pub(crate) fn dropped(
         mut self,
         node: &str,
         owner: NetnsOwner,
@@ -484,11 +521,6 @@ fn branch(packet: &Packet, destination: SocketAddr, outcome: Outcome, rule: Opti
             .collect(),
         gaps: Vec::new(),
     }
-}
-
-/// An address.
-pub(crate) fn ip(text: &str) -> IpAddr {
-    text.parse().expect("an address")
 }
 
 /// What a cause found; panics with what it said otherwise.

@@ -32,13 +32,15 @@ pub(super) const META: Meta = Meta {
 
 pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
     let (wanted, title) = match &facts.case.question.destination {
-        Destination::NoService(key) => (key.clone(), format!("there is no Service {key}")),
+        Destination::Service(key) if facts.case.objects.services.contains_key(key) => {
+            return Ruling::RuledOut(format!("Service {key} exists"));
+        }
+        Destination::NoService(key) | Destination::Service(key) => {
+            (key.clone(), format!("there is no Service {key}"))
+        }
         Destination::NoName { name, tried } => {
             let Some(first) = tried.first() else { return Ruling::NotApplicable };
             (first.clone(), format!("{name} leads to no Service as {} looks it up", facts.source.name))
-        }
-        Destination::Service(key) => {
-            return Ruling::RuledOut(format!("Service {key} exists"));
         }
         _ => return Ruling::NotApplicable,
     };

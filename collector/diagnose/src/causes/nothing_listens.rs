@@ -14,7 +14,7 @@
 use model::explanation::EvidenceKind;
 use model::{ObjectRef, Place, Stage, Verdict};
 
-use crate::facts::{Facts, Listening, RuleNow};
+use crate::facts::{Facts, Listening};
 use crate::ruling::{Finding, Meta, Ruling, Sure};
 use crate::words;
 
@@ -47,26 +47,16 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
         };
     }
 
-    let drops = facts.drops.iter().filter(|drop| {
-        drop.no_socket()
-            && drop.way.is_some_and(|way| {
-                ways.contains(&way) && facts.ways[way].pod.is_some_and(|pod| drop.in_pod(pod.key()))
-            })
-    });
-    let changed = ways.iter().map(|way| facts.way_changed(&facts.ways[*way])).max().unwrap_or_default();
-    let proof = facts.prove(drops, changed, RuleNow::NoRule);
+    let proof = facts.prove_no_socket(&ways);
 
     let names = facts.names(&ways);
     let first = &facts.ways[ways[0]];
     let port = first.destination.port();
     let all: Vec<usize> = facts.live_ways().map(|(index, _)| index).collect();
-    let total = facts.names(&all).len();
-    let title = match facts.target.service() {
-        Some(named) if names.len() < total => {
-            let verb = if names.len() == 1 { "refuses" } else { "refuse" };
-            format!("{} of {total} backends of {} {verb} on {port}", names.len(), named.name())
-        }
-        _ => format!("nothing listens on {port} in {}", words::list(&names, 3)),
+    let title = if facts.target.service().is_some() && names.len() < facts.names(&all).len() {
+        facts.some_backends(&names, &format!("on {port}"), "refuses", "refuse")
+    } else {
+        format!("nothing listens on {port} in {}", words::list(&names, 3))
     };
     let at = match first.pod {
         Some(pod) => Place::pod(pod.node.clone(), pod.key().clone(), Stage::Destination),

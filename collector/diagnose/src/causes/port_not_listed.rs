@@ -9,13 +9,13 @@
 //! **Confused with.** A Service missing from a node's rules (K18): there the port is listed. A targetPort that is wrong
 //! (S5): there the Service's own port is right.
 //!
-//! **References.** reference for the leak: `pkg/proxy/iptables/proxier.go` writes rules for listed ports only; nftables:
+//! **References.** The leak: `pkg/proxy/iptables/proxier.go` writes rules for listed ports only; nftables:
 //! `pkg/proxy/nftables/README.md`, "cluster-ips".
 
 use model::explanation::EvidenceKind;
 use model::objects::ServiceType;
-use model::question::PortAsk;
-use model::{ObjectRef, Outcome, Place, Stage, Verdict};
+use model::question::{Destination, PortAsk};
+use model::{Gap, ObjectRef, Outcome, Place, Stage, Verdict};
 
 use crate::facts::{Facts, Named};
 use crate::near;
@@ -32,7 +32,15 @@ pub(super) const META: Meta = Meta {
 };
 
 pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
-    let Some(named) = facts.target.service() else { return Ruling::NotApplicable };
+    let Some(named) = facts.target.service() else {
+        return match &facts.case.question.destination {
+            Destination::Service(key) => Ruling::CannotTell(Gap::new(
+                format!("ports of Service {key}"),
+                "it is not among the objects any more",
+            )),
+            _ => Ruling::NotApplicable,
+        };
+    };
     let service = named.service;
     // A headless or alias Service has no rules: its port list decides nothing.
     if service.headless || service.kind == ServiceType::ExternalName {
@@ -144,7 +152,7 @@ fn advise(facts: &Facts<'_>, named: &Named<'_>, unnamed: Option<&str>, finding: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testkit::{Build, found, ruled_out};
+    use crate::testkit::{Build, cannot_tell, found, ruled_out};
     use model::Certainty;
 
     #[test]
@@ -180,6 +188,12 @@ mod tests {
     #[test]
     fn ruled_out_where_it_is_listed() {
         assert_eq!(ruled_out(&Build::shop().case(), rule), "shop/api lists 80/tcp");
+    }
+
+    #[test]
+    fn cannot_tell_of_a_service_that_went_away() {
+        let case = Build::shop().objects(|set| set.services.clear()).case();
+        assert_eq!(cannot_tell(&case, rule).what, "ports of Service shop/api");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use model::explanation::EvidenceKind;
 use model::objects::{Pod, ServicePort, TargetPort};
 use model::{Gap, ObjectRef, Place, Stage, Verdict};
 
-use crate::facts::{Facts, Listening, Named, RuleNow};
+use crate::facts::{Facts, Listening, Named};
 use crate::ruling::{Finding, Meta, Ruling, Sure};
 use crate::words;
 
@@ -73,14 +73,7 @@ fn by_sockets(
         (_, false) => format!("its {} pods listen on {}", names.len(), words::list(&listens, 4)),
         (_, true) => format!("its {} pods listen on other ports", names.len()),
     };
-    let drops = facts.drops.iter().filter(|drop| {
-        drop.no_socket()
-            && drop.way.is_some_and(|way| {
-                ways.contains(&way) && facts.ways[way].pod.is_some_and(|pod| drop.in_pod(pod.key()))
-            })
-    });
-    let changed = ways.iter().map(|way| facts.way_changed(&facts.ways[*way])).max().unwrap_or_default();
-    let proof = facts.prove(drops, changed, RuleNow::NoRule);
+    let proof = facts.prove_no_socket(ways);
     let first = &facts.ways[ways[0]];
     let at = match first.pod {
         Some(pod) => Place::pod(pod.node.clone(), pod.key().clone(), Stage::Destination),

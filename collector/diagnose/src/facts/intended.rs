@@ -2,10 +2,10 @@
 //!
 //! Only what the objects say; whether rules agree is in `ways`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use model::objects::{Pod, TargetPort};
 use model::{Case, Family, Key};
+use objects::view::{self, LeftOut};
 
 use super::target::Target;
 
@@ -26,6 +26,9 @@ pub struct Intended {
 }
 
 /// The endpoints of the asked port, in every family.
+///
+/// A pod from a manifest has no status and no address; where nothing else is known it is taken for the endpoint it would
+/// become, at the unspecified address.
 pub(super) fn intended(case: &Case, target: &Target<'_>) -> Vec<Intended> {
     let Target::Service(named) = target else {
         return Vec::new();
@@ -33,65 +36,34 @@ pub(super) fn intended(case: &Case, target: &Target<'_>) -> Vec<Intended> {
     let Some(port) = named.port else {
         return Vec::new();
     };
-    let key = named.service.key();
     let mut all = Vec::new();
-    if case.objects.coverage.slices {
-        for slice in case.objects.slices_of(key) {
-            let number = slice
-                .ports
-                .iter()
-                .find(|listed| listed.name == port.name && listed.protocol == port.protocol)
-                .and_then(|listed| listed.port);
-            let Some(number) = number else { continue };
-            for endpoint in &slice.endpoints {
-                let Some(address) = endpoint.addresses.first() else { continue };
-                all.push((
-                    Intended {
-                        at: SocketAddr::new(*address, number),
-                        pod: endpoint.pod.clone(),
-                        node: endpoint.node.clone(),
-                        ready: endpoint.ready,
-                        used: false,
-                    },
-                    endpoint.serving && endpoint.terminating,
-                ));
-            }
-        }
-    } else if named.selects() {
-        let selector = named.service.pod_selector();
-        for pod in case.objects.pods_in(&key.namespace) {
-            if pod.finished() || !selector.matches(pod.labels()) {
+    let mut planned: Vec<Intended> = Vec::new();
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let backends = view::backends(&case.objects, named.service.key(), port, family);
+        let eligible = backends.eligible();
+        all.extend(backends.endpoints.iter().map(|backend| Intended {
+            at: backend.address,
+            pod: backend.pod.clone(),
+            node: backend.node.clone(),
+            ready: backend.ready,
+            used: eligible.contains(&backend),
+        }));
+        for (pod, why) in &backends.left_out {
+            let LeftOut::NoStatus { port } = why else { continue };
+            if planned.iter().any(|known| known.pod.as_ref() == Some(pod)) {
                 continue;
             }
-            let Some(number) = target_port(pod, port) else { continue };
-            let ready = !pod.meta.deleting && (named.service.publish_not_ready || pod.ready() != Some(false));
-            for address in &pod.addresses {
-                all.push((
-                    Intended {
-                        at: SocketAddr::new(*address, number),
-                        pod: Some(pod.key().clone()),
-                        node: pod.node.clone(),
-                        ready,
-                        used: false,
-                    },
-                    pod.meta.deleting && pod.ready() == Some(true),
-                ));
-            }
+            planned.push(Intended {
+                at: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), *port),
+                pod: Some(pod.clone()),
+                node: case.objects.pods.get(pod).and_then(|pod| pod.node.clone()),
+                ready: false,
+                used: true,
+            });
         }
     }
-    for family in [Family::Ipv4, Family::Ipv6] {
-        let of = |backend: &Intended| Family::of(backend.at.ip()) == family;
-        let any_ready = all.iter().any(|(backend, _)| of(backend) && backend.ready);
-        for (backend, fallback) in all.iter_mut().filter(|(backend, _)| of(backend)) {
-            backend.used = if any_ready { backend.ready } else { *fallback };
-        }
+    if !case.live && !all.iter().any(|backend| backend.used) {
+        all.append(&mut planned);
     }
-    all.into_iter().map(|(backend, _)| backend).collect()
-}
-
-fn target_port(pod: &Pod, port: &model::objects::ServicePort) -> Option<u16> {
-    match &port.target {
-        TargetPort::Number(number) => Some(*number),
-        TargetPort::Name(name) => pod.named_port(name, port.protocol),
-    }
+    all
 }

@@ -5,7 +5,9 @@
 use std::collections::BTreeSet;
 
 use super::Facts;
+use super::drops::{Proof, RuleNow};
 use super::listening::Listening;
+use crate::words;
 
 /// Ways whose socket table shows that nothing listens on the port, by index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,5 +57,30 @@ impl Facts<'_> {
     pub fn names(&self, ways: &[usize]) -> Vec<String> {
         let mut seen = BTreeSet::new();
         ways.iter().map(|way| self.ways[*way].name()).filter(|name| seen.insert(name.clone())).collect()
+    }
+
+    /// Proof that the pods at the end of these ways had no socket for the packet.
+    pub fn prove_no_socket(&self, ways: &[usize]) -> Option<Proof> {
+        let drops = self.drops.iter().filter(|drop| {
+            drop.no_socket()
+                && drop.way.is_some_and(|way| {
+                    ways.contains(&way) && self.ways[way].pod.is_some_and(|pod| drop.in_pod(pod.key()))
+                })
+        });
+        let changed = ways.iter().map(|way| self.way_changed(&self.ways[*way])).max().unwrap_or_default();
+        self.prove(drops, changed, RuleNow::NoRule)
+    }
+
+    /// A sentence about some ends: by their names, or as a share of a Service's backends where not all are meant.
+    pub fn some_backends(&self, names: &[String], rest: &str, one: &str, many: &str) -> String {
+        let all: Vec<usize> = self.live_ways().map(|(index, _)| index).collect();
+        let total = self.names(&all).len();
+        let verb = if names.len() == 1 { one } else { many };
+        match self.target.service() {
+            Some(named) if names.len() < total => {
+                format!("{} of {total} backends of {} {verb} {rest}", names.len(), named.name())
+            }
+            _ => format!("{} {verb} {rest}", words::list(names, 3)),
+        }
     }
 }

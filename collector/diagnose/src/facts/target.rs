@@ -111,3 +111,8 @@ impl<'a> Target<'a> {
         }
     }
 }
+
+/// An address and port in words; one that only a manifest stands for has none yet.
+pub fn shown(address: std::net::SocketAddr) -> String {
+    if address.ip().is_unspecified() { format!("port {}", address.port()) } else { address.to_string() }
+}

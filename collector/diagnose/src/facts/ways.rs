@@ -2,7 +2,7 @@
 //!
 //! Walks are taken as they are; why a rule stops a packet is for the causes to say.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use model::objects::Pod;
 use model::probe::ListenerReport;
@@ -174,6 +174,12 @@ pub(super) fn attempts<'a>(
             // A headless name resolves to the endpoints themselves, and the port is dialled as it was asked.
             (false, intended.iter().filter(|backend| backend.used).map(|backend| backend.at.ip()).collect())
         }
+        Target::Service(named)
+            if named.translated() && named.service.cluster_ips.is_empty() && !case.live =>
+        {
+            // A manifest: the address is given when it is applied.
+            (true, vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)])
+        }
         Target::Service(_) => (true, target.addresses()),
         _ => (false, target.addresses()),
     };
@@ -209,8 +215,9 @@ pub(super) fn ways<'a>(
 ) -> Vec<Way<'a>> {
     let mut ways = Vec::new();
     for (index, attempt) in attempts.iter().enumerate() {
-        let make = |destination, branch, live| {
-            way(case, source, target, attempts, index, destination, branch, intended, live)
+        let make = |destination: SocketAddr, branch, live| {
+            let found = intended.iter().position(|backend| backend.at.ip() == destination.ip());
+            way(case, source, target, attempts, index, destination, branch, intended, found, live)
         };
         let branches: &[Branch] = attempt.walk.as_ref().map_or(&[], |walk| &walk.branches);
         if !attempt.translated {
@@ -224,13 +231,25 @@ pub(super) fn ways<'a>(
         for branch in &translated {
             ways.push(make(branch.destination, Some(*branch), true));
         }
-        let only_intended = intended.iter().filter(|backend| {
+        let only_intended = intended.iter().enumerate().filter(|(_, backend)| {
             backend.used
                 && Family::of(backend.at.ip()) == attempt.family
                 && !translated.iter().any(|branch| branch.destination == backend.at)
         });
-        for backend in only_intended {
-            ways.push(make(backend.at, None, !rules_decide));
+        for (found, backend) in only_intended {
+            let live = !rules_decide;
+            ways.push(way(
+                case,
+                source,
+                target,
+                attempts,
+                index,
+                backend.at,
+                None,
+                intended,
+                Some(found),
+                live,
+            ));
         }
     }
     ways
@@ -246,10 +265,10 @@ fn way<'a>(
     destination: SocketAddr,
     branch: Option<&'a Branch>,
     intended: &[Intended],
+    found: Option<usize>,
     live: bool,
 ) -> Way<'a> {
     let attempt = &attempts[index];
-    let found = intended.iter().position(|backend| backend.at.ip() == destination.ip());
     let pod = match target {
         Target::Pod(pod) => Some(*pod),
         _ => found
