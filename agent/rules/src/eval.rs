@@ -286,25 +286,11 @@ impl<'h> Walker<'h> {
         let chain = self.chain(base.set, base.table, frame.chain);
         let Some(rule) = chain.and_then(|chain| chain.rules.get(frame.next)) else {
             way.frames.pop();
-            return self.met(way);
+            return way.met();
         };
         let id = RuleId { set: base.set, table: base.table, chain: frame.chain, rule: Some(frame.next) };
         frame.next += 1;
         self.rule(way, id, rule)
-    }
-
-    /// Whether a way that came back from a chain is now what the other one is.
-    fn met(&self, way: &Way) -> Flow {
-        let here = |meeting: &&Meeting| {
-            meeting.frames == way.frames.len()
-                && meeting.entry == way.entry
-                && meeting.top == way.frames.last().copied()
-                && meeting.packet == way.packet
-        };
-        match way.meetings.iter().rev().find(here) {
-            Some(meeting) => Flow::Ended(Box::new(way.end(Ending::Met(meeting.id)))),
-            None => Flow::On,
-        }
     }
 
     fn rules(&self, set: usize) -> Option<&'h RuleSet> {
@@ -324,6 +310,20 @@ impl<'h> Walker<'h> {
 }
 
 impl Way {
+    /// Whether a way that came back from a chain is now what the other one is.
+    fn met(&self) -> Flow {
+        let here = |meeting: &&Meeting| {
+            meeting.frames == self.frames.len()
+                && meeting.entry == self.entry
+                && meeting.top == self.frames.last().copied()
+                && meeting.packet == self.packet
+        };
+        match self.meetings.iter().rev().find(here) {
+            Some(meeting) => Flow::Ended(Box::new(self.end(Ending::Met(meeting.id)))),
+            None => Flow::On,
+        }
+    }
+
     fn hook(&self) -> &'static str {
         match self.stage {
             Stage::Hook(hook) => hook.word(),

@@ -12,7 +12,7 @@ use model::walk::{Backend, Branch, Outcome, RulesStamp, Walk};
 use crate::eval::{self, BaseChain, End, Ending, Walker};
 use crate::fingerprint;
 use crate::ir::{Problem, RuleSet};
-use crate::network::Network;
+use crate::network::{Network, concerns};
 use crate::packet::{Device, Passing};
 use crate::proxy::ProxyIndex;
 use crate::{iptables, report};
@@ -65,7 +65,7 @@ impl Host {
                 let read = warning.contains("tables present")
                     && sets.iter().any(|known| known.backend == other && known.family == set.family);
                 if !read {
-                    unwalked.push(Gap::new("iptables", warning.clone()));
+                    unwalked.push(Gap::new(format!("{} rules", set.family), warning.clone()));
                 }
             }
             for problem in set.problems.iter().take(3) {
@@ -100,16 +100,18 @@ impl Host {
 
     /// What happens to the first packet of a connection.
     pub fn walk(&self, packet: &Packet, stamp: RulesStamp) -> Walk {
+        let family = Family::of(packet.dst.ip());
+        let unwalked: Vec<&Gap> = self.unwalked.iter().filter(|gap| concerns(gap, family)).collect();
         let mut branches: Vec<Branch> =
             self.ends(packet).iter().map(|end| report::branch(&self.sets, end)).collect();
         for branch in &mut branches {
-            if matches!(branch.outcome, Outcome::Forwarded | Outcome::Local) && !self.unwalked.is_empty() {
+            if matches!(branch.outcome, Outcome::Forwarded | Outcome::Local) && !unwalked.is_empty() {
                 branch.outcome = Outcome::Unknown;
-                branch.gaps.extend(self.unwalked.iter().cloned());
+                branch.gaps.extend(unwalked.iter().copied().cloned());
             }
         }
         let mut gaps = self.gaps.clone();
-        for gap in self.unwalked.iter().chain(branches.iter().flat_map(|branch| &branch.gaps)) {
+        for gap in unwalked.into_iter().chain(branches.iter().flat_map(|branch| &branch.gaps)) {
             if !gaps.contains(gap) {
                 gaps.push(gap.clone());
             }

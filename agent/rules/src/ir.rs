@@ -335,9 +335,9 @@ impl RuleSet {
         self.tables.iter().find(|table| table.name == name)
     }
 
-    /// A rule's comment as printed between its quotes, if it has one.
-    pub fn comment(&self, rule: &Rule) -> Option<&str> {
-        self.matches_of(rule).iter().find_map(|item| match item.test {
+    /// A rule's comments as printed between their quotes.
+    pub fn comments(&self, rule: &Rule) -> impl Iterator<Item = &str> {
+        self.matches_of(rule).iter().filter_map(|item| match item.test {
             Test::Comment(span) => Some(self.text(span)),
             _ => None,
         })

@@ -78,18 +78,22 @@ pub(crate) struct Network {
     bridges: HashSet<String>,
     links_read: bool,
     addresses_unread: Option<Gap>,
-    routes_unread: Option<Gap>,
+    /// By family, IPv4 first.
+    routes_unread: [Option<Gap>; 2],
     sysctls: std::collections::BTreeMap<String, String>,
 }
 
 impl Network {
     pub(crate) fn new(state: &NodeState) -> Self {
-        let unread = |empty: bool, words: [&str; 2]| {
-            let of = |gap: &&Gap| words.iter().any(|word| gap.what.contains(word));
-            state.gaps.iter().find(of).filter(|_| empty).cloned()
-        };
-        let addresses_unread = unread(state.addresses.is_empty(), ["address", "address"]);
-        let routes_unread = unread(state.routes.is_empty(), ["route", "routing"]);
+        let addresses_unread = unread(state, state.addresses.is_empty(), &["address"]);
+        let routes_unread = [Family::Ipv4, Family::Ipv6].map(|family| {
+            let of_family = |gap: &&Gap| concerns(gap, family);
+            let none = !state.routes.iter().any(|route| Family::of(route.destination.addr()) == family);
+            let tables = state.gaps.iter().filter(of_family);
+            let rules = tables.clone().find(|gap| gap.what.contains("routing rules"));
+            let routes = tables.clone().find(|gap| none && gap.what.contains("route"));
+            rules.or(routes).cloned()
+        });
         let mut network = Self {
             local: HashSet::new(),
             local_nets: Vec::new(),
@@ -139,12 +143,9 @@ impl Network {
         let own = address.is_loopback()
             || self.local.contains(&address)
             || self.local_nets.iter().any(|net| net.contains(&address));
-        match (own, &self.addresses_unread) {
-            (true, _) => Tri::Yes,
-            (false, None) => Tri::No,
-            (false, Some(_)) if self.local_nets.is_empty() => Tri::Unknown,
-            (false, Some(_)) => Tri::No,
-        }
+        // The local table says as much as the addresses do.
+        let unread = self.addresses_unread.is_some() && self.local_nets.is_empty();
+        if unread && !own { Tri::Unknown } else { Tri::of(own) }
     }
 
     /// Why the host's addresses are not known.
@@ -220,7 +221,8 @@ impl Network {
     /// Looks up where a packet goes.
     pub(crate) fn way(&self, query: &Query<'_>) -> Way {
         let family = Family::of(query.dst);
-        if let Some(gap) = &self.routes_unread {
+        let [of_ipv4, of_ipv6] = &self.routes_unread;
+        if let Some(gap) = if family == Family::Ipv4 { of_ipv4 } else { of_ipv6 } {
             return match self.is_local(query.dst) {
                 Tri::Yes => Way::Local,
                 _ => Way::Unknown(gap.clone()),
@@ -236,11 +238,12 @@ impl Network {
             table,
             other: Vec::new(),
         });
-        let rules = if self.rules.is_empty() { &usual[..] } else { &self.rules[..] };
+        let of_family = |rule: &&RoutingRule| rule.from.is_none_or(|net| Family::of(net.addr()) == family);
+        let rules = if self.rules.iter().any(|rule| of_family(&rule)) { &self.rules[..] } else { &usual[..] };
         let mut doubtful: Vec<(Way, Gap)> = Vec::new();
         let mut way = Way::None;
-        for rule in rules {
-            let applies = self.applies(rule, query);
+        for rule in rules.iter().filter(of_family) {
+            let applies = applies(rule, query);
             if applies == Tri::No {
                 continue;
             }
@@ -249,7 +252,10 @@ impl Network {
                 doubtful.push((Way::Unknown(gap.clone()), gap));
                 continue;
             }
-            let Some(found) = self.lookup(rule.table, family, query.dst) else { continue };
+            let Some((found, length)) = self.lookup(rule.table, family, query.dst) else { continue };
+            if suppressed(rule).is_some_and(|limit| i64::from(length) <= limit) {
+                continue;
+            }
             if applies == Tri::Unknown {
                 let why = format!("rule `{}` may apply", describe(rule));
                 doubtful.push((found, Gap::new("routing", why)));
@@ -264,31 +270,13 @@ impl Network {
         }
     }
 
-    fn applies(&self, rule: &RoutingRule, query: &Query<'_>) -> Tri {
-        if let Some(from) = rule.from {
-            let everything = from.prefix_len() == 0 && Family::of(from.addr()) == Family::of(query.src);
-            if !everything && !from.contains(&query.src) {
-                return Tri::No;
-            }
-        }
-        let mut applies = Tri::Yes;
-        for selector in &rule.other {
-            match selects(selector, query) {
-                Tri::No => return Tri::No,
-                Tri::Unknown => applies = Tri::Unknown,
-                Tri::Yes => {}
-            }
-        }
-        applies
-    }
-
-    /// The way a table gives; `None` to go on in the next one.
-    fn lookup(&self, table: u32, family: Family, dst: IpAddr) -> Option<Way> {
+    /// The way a table gives and the length of the prefix it goes by; `None` to go on in the next table.
+    fn lookup(&self, table: u32, family: Family, dst: IpAddr) -> Option<(Way, u8)> {
         let routes = self.tables.get(&(table, family))?;
         let first = routes.iter().position(|route| route.destination.contains(&dst))?;
         let route = routes.get(first)?;
         let same = |other: &&Route| other.destination == route.destination && other.metric == route.metric;
-        Some(match route.kind {
+        let way = match route.kind {
             RouteKind::Throw => return None,
             RouteKind::Local => Way::Local,
             RouteKind::Broadcast | RouteKind::Multicast => Way::Group,
@@ -296,30 +284,67 @@ impl Network {
                 Way::Refused(route.kind, route.destination)
             }
             RouteKind::Unicast => {
-                let paths: HashSet<_> =
-                    routes.iter().skip(first).take_while(same).map(|path| &path.device).collect();
+                // Equal routes are next hops the kernel chooses from by a hash of the flow.
+                let others = || routes.iter().skip(first + 1).take_while(same);
                 let device = match &route.device {
-                    Some(name) if paths.len() == 1 => Device::Named(Arc::from(name.as_str())),
+                    Some(name) if others().all(|path| path.device == route.device) => {
+                        Device::Named(Arc::from(name.as_str()))
+                    }
                     _ => Device::Unknown,
                 };
-                let gateway = route.gateway.filter(|_| paths.len() == 1);
+                let gateway = route.gateway.filter(|_| others().all(|path| path.gateway == route.gateway));
                 Way::On { device, gateway }
             }
-        })
+        };
+        Some((way, route.destination.prefix_len()))
     }
+}
+
+/// Whether a rule's selectors fit, its inversion (`not`) included.
+fn applies(rule: &RoutingRule, query: &Query<'_>) -> Tri {
+    let plain = selected(rule, query);
+    plain.not_if(rule.other.iter().any(|word| word == "not"))
+}
+
+fn selected(rule: &RoutingRule, query: &Query<'_>) -> Tri {
+    if let Some(from) = rule.from
+        && !from.contains(&query.src)
+    {
+        return Tri::No;
+    }
+    let mut selected = Tri::Yes;
+    for selector in &rule.other {
+        match selects(selector, query) {
+            Tri::No => return Tri::No,
+            Tri::Unknown => selected = Tri::Unknown,
+            Tri::Yes => {}
+        }
+    }
+    selected
 }
 
 /// A selector of a policy routing rule in the words of `ip rule`.
 fn selects(selector: &str, query: &Query<'_>) -> Tri {
-    let Some((key, value)) = selector.split_once(' ') else { return Tri::Unknown };
+    let Some((key, value)) = selector.split_once(' ') else {
+        return if selector == "not" { Tri::Yes } else { Tri::Unknown };
+    };
     match key {
-        "fwmark" => {
-            let (value, mask) = value.split_once('/').unwrap_or((value, "0xffffffff"));
-            match (number(value), number(mask)) {
+        "fwmark" => match value.split_once('/') {
+            Some((value, mask)) => match (number(value), number(mask)) {
                 (Some(value), Some(mask)) => Tri::of(query.mark & mask == value & mask),
                 _ => Tri::Unknown,
-            }
-        }
+            },
+            // A mark whose mask was not kept: only a mark with all or none of its bits tells.
+            None => match number(value) {
+                Some(value) if query.mark == value => Tri::Yes,
+                Some(value) if value != 0 && query.mark & value == 0 => Tri::No,
+                _ => Tri::Unknown,
+            },
+        },
+        // Only a sender bound to an interface asks for one (`fib_rule_match`, `flowi_oif`).
+        "oif" => Tri::No,
+        // What becomes of the look-up (`suppressed`) or stands in its place (`is_action`), not when the rule applies.
+        "suppress_prefixlength" | "action" | "goto" => Tri::Yes,
         "to" => {
             let net = value.parse::<IpNet>().or_else(|_| value.parse::<IpAddr>().map(IpNet::from));
             net.map_or(Tri::Unknown, |net| Tri::of(net.contains(&query.dst)))
@@ -335,7 +360,27 @@ fn selects(selector: &str, query: &Query<'_>) -> Tri {
 
 /// Whether a rule does something other than look up a table.
 fn is_action(rule: &RoutingRule) -> bool {
-    rule.other.iter().any(|text| text.starts_with("action "))
+    rule.other.iter().any(|text| text.starts_with("action ") || text.starts_with("goto "))
+}
+
+/// The prefix length up to which a rule disregards what its table gives.
+fn suppressed(rule: &RoutingRule) -> Option<i64> {
+    rule.other.iter().find_map(|text| text.strip_prefix("suppress_prefixlength ")?.parse().ok())
+}
+
+/// The gap of a part that is empty because it was not read.
+fn unread(state: &NodeState, empty: bool, words: &[&str]) -> Option<Gap> {
+    let of = |gap: &&Gap| words.iter().any(|word| gap.what.contains(word));
+    state.gaps.iter().find(of).filter(|_| empty).cloned()
+}
+
+/// Whether a gap bears on a family: it names it, or no family at all.
+pub(crate) fn concerns(gap: &Gap, family: Family) -> bool {
+    let other = match family {
+        Family::Ipv4 => Family::Ipv6,
+        Family::Ipv6 => Family::Ipv4,
+    };
+    !gap.what.contains(&other.to_string()) || gap.what.contains(&family.to_string())
 }
 
 fn describe(rule: &RoutingRule) -> String {

@@ -29,7 +29,8 @@ impl Owner {
 
 /// Who wrote a rule: told by its chain, else by the chain it jumps to, else by its remarks.
 pub fn of(rules: &RuleSet, table: &str, chain: &str, rule: &Rule) -> Owner {
-    let comment = rules.comment(rule).unwrap_or_default();
+    // Calico writes two remarks: its hash, then the words.
+    let comment = rules.comments(rule).last().unwrap_or_default();
     let jump = match rule.target {
         Target::Jump(id) | Target::Goto(id) => {
             let target = rules.table(table).and_then(|table| table.chains.get(id as usize));
@@ -39,7 +40,7 @@ pub fn of(rules: &RuleSet, table: &str, chain: &str, rule: &Rule) -> Owner {
     };
     let recognise = |name: &str| {
         network_policy::of(name, comment)
-            .or_else(|| kube_proxy::of(table, name, comment))
+            .or_else(|| kube_proxy::of(name, comment))
             .or_else(|| others::of(name, comment))
     };
     recognise(chain).or_else(|| recognise(jump).filter(|_| !jump.is_empty())).unwrap_or_default()

@@ -56,7 +56,7 @@ impl ProxyIndex {
             for item in set.matches_of(rule).iter().filter(|item| !item.negate) {
                 match &item.test {
                     Test::Destination(net) if net.prefix_len() == net.max_prefix_len() => {
-                        address = Some(net.addr())
+                        address = Some(net.addr());
                     }
                     Test::DestinationPort(PortRange { first, last }) if first == last => port = Some(*first),
                     Test::Protocol(number) => protocol = Protocol::from_number(*number),
@@ -70,7 +70,9 @@ impl ProxyIndex {
             };
             self.addresses.insert(address);
             let new = self.services.insert((SocketAddr::new(address, port), protocol));
-            if new && let Some(name) = set.comment(rule).and_then(|text| text.split_ascii_whitespace().next())
+            if new
+                && let Some(name) =
+                    set.comments(rule).next().and_then(|text| text.split_ascii_whitespace().next())
             {
                 self.example(name);
             }
@@ -86,9 +88,9 @@ impl ProxyIndex {
         }
         let name = name.escape_debug().to_string();
         if first {
-            self.examples.insert(0, name)
+            self.examples.insert(0, name);
         } else {
-            self.examples.push(name)
+            self.examples.push(name);
         }
         self.examples.truncate(EXAMPLES);
     }

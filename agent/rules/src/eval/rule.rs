@@ -70,7 +70,7 @@ impl Walker<'_> {
             Target::None | Target::Continue => {}
             Target::Accept => {
                 way.record(Some(id), Action::Accept);
-                self.leave(way);
+                way.leave();
             }
             Target::Drop => {
                 way.record(Some(id), Action::Drop);
@@ -87,7 +87,7 @@ impl Walker<'_> {
             Target::Return => {
                 way.record(Some(id), Action::Return);
                 way.frames.pop();
-                return self.met(way);
+                return way.met();
             }
             Target::Jump(chain) | Target::Goto(chain) => {
                 way.record(Some(id), Action::Jump(self.name_of(id, *chain)));
@@ -102,7 +102,7 @@ impl Walker<'_> {
             Target::Dnat { address, port } => {
                 let address = address.unwrap_or(way.packet.dst.ip());
                 let port = port.unwrap_or(way.packet.dst.port());
-                return self.translate(way, id, base, SocketAddr::new(address, port));
+                return way.translate(id, base, SocketAddr::new(address, port));
             }
             Target::Redirect(port) => {
                 let port = port.unwrap_or(way.packet.dst.port());
@@ -115,13 +115,13 @@ impl Walker<'_> {
                 let Some(address) = address else {
                     return self.unmodelled(way, id, rule, rules, "the address of the interface it came by");
                 };
-                return self.translate(way, id, base, SocketAddr::new(address, port));
+                return way.translate(id, base, SocketAddr::new(address, port));
             }
             Target::Snat | Target::Masquerade => {
                 way.record(Some(id), Action::Masquerade);
                 way.packet.masqueraded = true;
                 way.packet.src_settled = true;
-                self.leave(way);
+                way.leave();
             }
             Target::SetMark(set) => {
                 way.packet.mark = (way.packet.mark & !set.mask) ^ set.value;
@@ -153,21 +153,7 @@ impl Walker<'_> {
         if policy == Policy::Drop {
             return way.stopped(Outcome::Dropped, Some(id), None).into();
         }
-        self.leave(way);
-        Flow::On
-    }
-
-    /// The destination changes, and this hook's nat chains are done.
-    fn translate(&self, way: &mut Way, id: RuleId, base: Option<BaseChain>, to: SocketAddr) -> Flow {
-        if !base.is_some_and(|base| base.base.kind == Kind::Nat) {
-            return way.lost("a destination is rewritten outside a nat chain").into();
-        }
-        way.record(Some(id), Action::Dnat(to));
-        way.packet.dst = to;
-        way.packet.translated = true;
-        way.packet.dst_settled = true;
-        way.dnat = Some(id);
-        self.leave(way);
+        way.leave();
         Flow::On
     }
 
@@ -196,6 +182,20 @@ impl Walker<'_> {
 }
 
 impl Way {
+    /// The destination changes, and this hook's nat chains are done.
+    fn translate(&mut self, id: RuleId, base: Option<BaseChain>, to: SocketAddr) -> Flow {
+        if !base.is_some_and(|base| base.base.kind == Kind::Nat) {
+            return self.lost("a destination is rewritten outside a nat chain").into();
+        }
+        self.record(Some(id), Action::Dnat(to));
+        self.packet.dst = to;
+        self.packet.translated = true;
+        self.packet.dst_settled = true;
+        self.dnat = Some(id);
+        self.leave();
+        Flow::On
+    }
+
     /// The packet goes no further.
     pub(super) fn stopped(&self, outcome: Outcome, rule: Option<RuleId>, told: Option<String>) -> End {
         self.end(Ending::Outcome { outcome, rule, told })

@@ -33,40 +33,7 @@ impl Walker<'_> {
             way.entry += 1;
         }
         way.entry = 0;
-        self.after(way, hook)
-    }
-
-    /// The base chain being run is done with the packet.
-    pub(super) fn leave(&self, way: &mut Way) {
-        way.running = false;
-        way.frames.clear();
-        way.entry += 1;
-    }
-
-    fn after(&self, way: &mut Way, hook: Hook) -> Flow {
-        match hook {
-            Hook::Prerouting => {
-                way.packet.dst_settled = true;
-                way.stage = Stage::ArrivalRoute;
-            }
-            Hook::Output => {
-                way.packet.dst_settled = true;
-                way.stage = Stage::Hook(Hook::Postrouting);
-            }
-            Hook::Forward => way.stage = Stage::Hook(Hook::Postrouting),
-            Hook::Input => return way.stopped(Outcome::Local, None, None).into(),
-            Hook::Postrouting => {
-                way.packet.src_settled = true;
-                if !way.to_self {
-                    return way.stopped(Outcome::Forwarded, None, None).into();
-                }
-                // What a host sends to itself comes in again by the loopback interface.
-                way.packet.input = Device::Named("lo".into());
-                way.packet.output = Device::Absent;
-                way.stage = Stage::Hook(Hook::Prerouting);
-            }
-        }
-        Flow::On
+        way.after(hook)
     }
 
     /// The look-up before OUTPUT.
@@ -123,7 +90,7 @@ impl Walker<'_> {
                 way.gateway = gateway;
                 None
             }
-            Found::Group => self.to_group(way),
+            Found::Group => Some(way.addressed_to_group()),
             Found::Refused(kind, net) => {
                 let told = match kind {
                     RouteKind::Prohibit => "permission denied at the sender",
@@ -153,7 +120,7 @@ impl Walker<'_> {
             way.stage = Stage::Hook(Hook::Input);
             return Flow::On;
         }
-        if dst.is_loopback() && !self.on_loopback(way) {
+        if dst.is_loopback() && !way.on_loopback() {
             let passes = dst.is_ipv4() && self.network.routes_loopback(&way.packet.input);
             if !passes {
                 // `ip_route_input_slow`: martian destination; IPv6 drops ::1 from the wire in `ip6_rcv_core`.
@@ -163,29 +130,19 @@ impl Walker<'_> {
         }
         match self.network.is_local(dst) {
             Tri::Yes => {
-                self.deliver(way);
+                way.deliver();
                 Flow::On
             }
             Tri::No => self.forward(way),
             Tri::Unknown => {
                 let mut other = way.clone();
-                self.deliver(&mut other);
+                other.deliver();
                 if let Flow::Ended(end) = self.forward(way) {
                     way.finished = Some(end);
                 }
                 Flow::Parted(Parting::Doubt(self.network.addresses_gap()), Box::new(other))
             }
         }
-    }
-
-    fn on_loopback(&self, way: &Way) -> bool {
-        matches!(&way.packet.input, Device::Named(name) if **name == *"lo")
-    }
-
-    fn deliver(&self, way: &mut Way) {
-        way.to_self = true;
-        way.stage = Stage::Hook(Hook::Input);
-        way.record(None, Action::Route("to this host".into()));
     }
 
     fn forward(&self, way: &mut Way) -> Flow {
@@ -199,8 +156,8 @@ impl Walker<'_> {
         });
         let forwards = self.network.forwards(family, &way.packet.input);
         match found {
-            Found::Local => self.deliver(way),
-            Found::Group => return self.to_group(way).map_or(Flow::On, Into::into),
+            Found::Local => way.deliver(),
+            Found::Group => return way.addressed_to_group().into(),
             Found::Unknown(gap) => return way.unrouted(gap).into(),
             _ if forwards == Some(false) => {
                 let name = if family == Family::Ipv4 {
@@ -245,22 +202,64 @@ impl Walker<'_> {
         }
         Flow::On
     }
-
-    /// Broadcast and multicast: datagrams are delivered, connections cannot be made (`tcp_v4_rcv`: not PACKET_HOST).
-    fn to_group(&self, way: &mut Way) -> Option<End> {
-        way.record(None, Action::Route(format!("{} is no single host", way.packet.dst.ip())));
-        if way.packet.protocol == Protocol::Udp {
-            return Some(
-                way.unrouted(Gap::new("delivery to a group", "broadcast and multicast are not followed")),
-            );
-        }
-        let outcome = if way.packet.local_sender { Outcome::Rejected } else { Outcome::Dropped };
-        let told = way.packet.local_sender.then(|| "network is unreachable at the sender".to_owned());
-        Some(way.stopped(outcome, None, told))
-    }
 }
 
 impl Way {
+    /// The base chain being run is done with the packet.
+    pub(super) fn leave(&mut self) {
+        self.running = false;
+        self.frames.clear();
+        self.entry += 1;
+    }
+
+    fn after(&mut self, hook: Hook) -> Flow {
+        match hook {
+            Hook::Prerouting => {
+                self.packet.dst_settled = true;
+                self.stage = Stage::ArrivalRoute;
+            }
+            Hook::Output => {
+                self.packet.dst_settled = true;
+                self.stage = Stage::Hook(Hook::Postrouting);
+            }
+            Hook::Forward => self.stage = Stage::Hook(Hook::Postrouting),
+            Hook::Input => return self.stopped(Outcome::Local, None, None).into(),
+            Hook::Postrouting => {
+                self.packet.src_settled = true;
+                if !self.to_self {
+                    return self.stopped(Outcome::Forwarded, None, None).into();
+                }
+                // What a host sends to itself comes in again by the loopback interface.
+                self.packet.input = Device::Named("lo".into());
+                self.packet.output = Device::Absent;
+                self.stage = Stage::Hook(Hook::Prerouting);
+            }
+        }
+        Flow::On
+    }
+
+    fn on_loopback(&self) -> bool {
+        matches!(&self.packet.input, Device::Named(name) if **name == *"lo")
+    }
+
+    fn deliver(&mut self) {
+        self.to_self = true;
+        self.stage = Stage::Hook(Hook::Input);
+        self.record(None, Action::Route("to this host".into()));
+    }
+
+    /// Broadcast and multicast: datagrams are delivered, connections cannot be made (`tcp_v4_rcv`: not PACKET_HOST).
+    fn addressed_to_group(&mut self) -> End {
+        self.record(None, Action::Route(format!("{} is no single host", self.packet.dst.ip())));
+        if self.packet.protocol == Protocol::Udp {
+            return self
+                .unrouted(Gap::new("delivery to a group", "broadcast and multicast are not followed"));
+        }
+        let outcome = if self.packet.local_sender { Outcome::Rejected } else { Outcome::Dropped };
+        let told = self.packet.local_sender.then(|| "network is unreachable at the sender".to_owned());
+        self.stopped(outcome, None, told)
+    }
+
     fn unrouted(&self, gap: Gap) -> End {
         let mut end = self.stopped(Outcome::Unknown, None, None);
         end.gaps.push(gap);

@@ -48,7 +48,7 @@ fn one(rules: &RuleSet, item: &Match, packet: &Passing, network: &Network) -> Tr
         Test::Source(net) => contains(net, packet.src),
         Test::Protocol(number) => Tri::of(*number == packet.protocol.number()),
         Test::DestinationPort(range) => Tri::of(range.contains(packet.dst.port())),
-        Test::Comment(_) | Test::Always => Tri::Yes,
+        Test::Comment(_) | Test::Always | Test::Chance(Chance::Always) => Tri::Yes,
         Test::SourceRange(range) => Tri::of(range.0 <= packet.src && packet.src <= range.1),
         Test::DestinationRange(range) => Tri::of(range.0 <= packet.dst.ip() && packet.dst.ip() <= range.1),
         Test::InInterface(wanted) => interface(rules, *wanted, &packet.input),
@@ -57,10 +57,9 @@ fn one(rules: &RuleSet, item: &Match, packet: &Passing, network: &Network) -> Tr
         Test::Ports(side, list) => {
             let destination = Tri::of(list.iter().any(|range| range.contains(packet.dst.port())));
             match side {
-                Side::Source => source_port(packet, list),
                 Side::Destination => destination,
                 Side::Either if destination == Tri::Yes => Tri::Yes,
-                Side::Either => source_port(packet, list),
+                Side::Source | Side::Either => source_port(packet, list),
             }
         }
         Test::Mark(wanted) => Tri::of(packet.mark & wanted.mask == wanted.value),
@@ -69,13 +68,14 @@ fn one(rules: &RuleSet, item: &Match, packet: &Passing, network: &Network) -> Tr
         Test::CtOriginal(original) => Tri::of(*original && !packet.untracked),
         Test::CtOriginalDestination(net) if !packet.untracked => contains(net, packet.original.ip()),
         Test::CtOriginalPort(range) if !packet.untracked => Tri::of(range.contains(packet.original.port())),
-        // An untracked packet has no connection to compare with.
-        Test::CtOriginalDestination(_) | Test::CtOriginalPort(_) => Tri::No,
         Test::SourceType(types) => address_type(*types, packet.src, network),
         Test::DestinationType(types) => address_type(*types, packet.dst.ip(), network),
-        Test::Chance(Chance::Always) => Tri::Yes,
-        Test::Chance(Chance::Never) | Test::Icmp | Test::SeenBefore => Tri::No,
-        Test::Chance(Chance::Sometimes) => Tri::Unknown,
+        // An untracked packet has no connection to compare with; nobody was seen before the first packet.
+        Test::CtOriginalDestination(_)
+        | Test::CtOriginalPort(_)
+        | Test::Chance(Chance::Never)
+        | Test::Icmp
+        | Test::SeenBefore => Tri::No,
         Test::TcpFlags { mask, set } => Tri::of(tcp && SYN & mask == *set),
         Test::BridgePort(_) => match network.is_bridge(&packet.input) {
             _ if packet.local_sender => Tri::No,
@@ -85,7 +85,9 @@ fn one(rules: &RuleSet, item: &Match, packet: &Passing, network: &Network) -> Tr
         // A forwarded packet belongs to no socket of this host (xt_owner, `owner_mt`).
         Test::SocketOwner(_) if !packet.local_sender => return Tri::No,
         Test::PacketType(kind) if !packet.local_sender => Tri::of(*kind == PacketType::Unicast),
-        Test::SocketOwner(_) | Test::PacketType(_) | Test::Unknown(_) => Tri::Unknown,
+        Test::Chance(Chance::Sometimes) | Test::SocketOwner(_) | Test::PacketType(_) | Test::Unknown(_) => {
+            Tri::Unknown
+        }
     };
     truth.not_if(item.negate)
 }
@@ -155,9 +157,9 @@ fn address_type(types: AddressTypes, address: std::net::IpAddr, network: &Networ
         // For IPv6 the main table decides between unicast and unreachable.
         return Tri::Unknown;
     }
-    match (types.kinds & kind != 0, types.limited) {
-        (false, true) if kind == AddressTypes::LOCAL => Tri::Unknown,
-        (true, true) if kind == AddressTypes::LOCAL => Tri::Unknown,
-        (matches, _) => Tri::of(matches),
+    if types.limited && kind == AddressTypes::LOCAL {
+        // Whether it is an address of that very interface is not looked up.
+        return Tri::Unknown;
     }
+    Tri::of(types.kinds & kind != 0)
 }

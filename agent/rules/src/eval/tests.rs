@@ -256,9 +256,8 @@ fn doubts_inside_doubts_are_not_forgotten() {
 
 #[test]
 fn many_doubts_end_in_bounded_work() {
-    let rules: String = (0..2000)
-        .map(|n| format!("-A FORWARD -m geoip --x {n} -j MARK --set-xmark {n}/0xffffffff\n"))
-        .collect();
+    let rule = |n: u32| format!("-A FORWARD -m geoip --x {n} -j MARK --set-xmark {n}/0xffffffff");
+    let rules = (0..2000).map(rule).collect::<Vec<_>>().join("\n");
     assert_eq!(forward(&rules).outcome, Outcome::Unknown);
 }
 

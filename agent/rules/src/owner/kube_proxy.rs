@@ -40,7 +40,7 @@ pub(crate) fn works_for_one_service(chain: &str) -> bool {
     chain.starts_with(ENDPOINT_PREFIX) || SERVICE_PREFIXES.iter().any(|prefix| chain.starts_with(prefix))
 }
 
-pub(super) fn of(table: &str, chain: &str, comment: &str) -> Option<Owner> {
+pub(super) fn of(chain: &str, comment: &str) -> Option<Owner> {
     if KUBELET.contains(&chain) {
         // From 1.27 on kube-proxy writes KUBE-FIREWALL too, with the same rule; the text does not tell which of them did.
         let name = if chain == "KUBE-FIREWALL" { KUBE_PROXY } else { "kubelet" };
@@ -49,14 +49,12 @@ pub(super) fn of(table: &str, chain: &str, comment: &str) -> Option<Owner> {
     if !SHARED.contains(&chain) && !works_for_one_service(chain) {
         return None;
     }
-    let object = service_of(table, chain, comment).map(|name| format!("service {name}")).unwrap_or_default();
+    let object = service_of(comment).map(|name| format!("service {name}")).unwrap_or_default();
     Some(Owner { name: KUBE_PROXY, object })
 }
 
-/// The Service port name in a comment, which stands first, or after `for` or `to` in the chains of one Service.
-fn service_of(table: &str, chain: &str, comment: &str) -> Option<String> {
-    // The filter table's node-port chain names Services without a port; the rest `ns/svc` or `ns/svc:port`.
-    let _ = (table, chain);
+/// The first Service port name in a comment: it stands first, or after `for` or `to`.
+fn service_of(comment: &str) -> Option<String> {
     let word = comment.split_ascii_whitespace().find(|word| is_service_port_name(word))?;
     Some(word.escape_debug().to_string())
 }

@@ -1,0 +1,181 @@
+//! The packet tables of kube-proxy's own unit tests, walked through the rules they are about.
+//!
+//! Expectations come from a tracer, not from a kernel: it runs PREROUTING for every source and all filter chains
+//! whatever the hook. Flows for which a real path differs by that alone are left out, and counted.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use model::flow::{Family, Origin, Packet, Protocol};
+use model::node_state::{InterfaceAddress, NodeState, Route, RouteKind, SavedRules};
+use model::time::Timestamp;
+use model::walk::{Backend, Masquerade, Outcome, RulesStamp, Walk};
+use rules::Host;
+use serde_json::Value;
+
+/// Archive below the corpus folder.
+const ARCHIVE: &str = "kube-proxy/iptables.tar.xz";
+
+#[test]
+fn walks_agree_with_kube_proxys_own_expectations() {
+    let Some(folder) = unpack() else { return };
+    let mut compared = 0;
+    let mut excluded: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for case in cases(folder.path()) {
+        if case["kind"] != "flows" {
+            continue;
+        }
+        let saves = [
+            (Backend::IptablesLegacy, case["rules"].as_str()),
+            (Backend::IptablesNft, case["rules_formats"]["iptables_nft_save"].as_str()),
+        ];
+        for (backend, text) in saves.into_iter().filter_map(|(backend, text)| Some((backend, text?))) {
+            let host = Host::new(&node(&case, backend, text));
+            assert_eq!(host.problems().count(), 0, "{} {:?}", case["id"], host.problems().next());
+            for flow in case["flows"].as_array().into_iter().flatten() {
+                let packet = packet(flow, &case);
+                if let Some(reason) = excluded_because(flow, &packet) {
+                    *excluded.entry(reason).or_default() += 1;
+                    continue;
+                }
+                let walk = host.walk(&packet, STAMP);
+                compared += 1;
+                if let Err(difference) = compare(flow, &walk) {
+                    wrong.push(format!("{} {:?} {}: {difference}", case["id"], backend, flow));
+                }
+            }
+        }
+    }
+    eprintln!("kube-proxy corpus: {compared} flows compared, excluded {excluded:?}");
+    assert!(compared > 0, "the corpus holds no flows");
+    assert!(wrong.is_empty(), "{} of {compared} flows differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+const STAMP: RulesStamp = RulesStamp { read_at: Timestamp(0), fingerprint: 0, unchanged_since: Timestamp(0) };
+
+/// Unpacks the archive; says so and gives nothing if there is none.
+fn unpack() -> Option<tempfile::TempDir> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2)?;
+    let beside = || workspace.join("../shared/corpus");
+    let corpus = std::env::var_os("WHY_DROPPED_CORPUS").map_or_else(beside, PathBuf::from);
+    let archive = corpus.join(ARCHIVE);
+    if !archive.is_file() {
+        eprintln!("skipped: no kube-proxy corpus at {} (set WHY_DROPPED_CORPUS)", archive.display());
+        return None;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let status = Command::new("tar").arg("-xJf").arg(&archive).arg("-C").arg(folder.path()).status().unwrap();
+    assert!(status.success(), "tar could not unpack {}", archive.display());
+    Some(folder)
+}
+
+fn cases(folder: &Path) -> Vec<Value> {
+    let entries = std::fs::read_dir(folder.join("iptables")).unwrap();
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let json = paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+    json.map(|path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()).collect()
+}
+
+/// The node the upstream tests assume: its own addresses on one interface, pods behind another, all else by default.
+fn node(case: &Value, backend: Backend, text: &str) -> NodeState {
+    let family = if case["ip_family"] == "ipv6" { Family::Ipv6 } else { Family::Ipv4 };
+    let address = |interface: &str, address: String| InterfaceAddress {
+        interface: interface.to_owned(),
+        address: address.parse().unwrap(),
+    };
+    let mut addresses = vec![address("lo", "127.0.0.1/8".to_owned()), address("lo", "::1/128".to_owned())];
+    for ip in node_addresses(case) {
+        let length = if ip.is_ipv4() { 24 } else { 64 };
+        addresses.push(address("eth0", format!("{ip}/{length}")));
+    }
+    let route = |destination: &str, device: &str| Route {
+        table: 254,
+        destination: destination.parse().unwrap(),
+        kind: RouteKind::Unicast,
+        gateway: None,
+        device: Some(device.to_owned()),
+        prefer_src: None,
+        metric: 0,
+    };
+    let settings =
+        ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "net.ipv4.conf.all.route_localnet"];
+    NodeState {
+        iptables: vec![SavedRules { backend, family, text: text.to_owned() }],
+        addresses,
+        routes: vec![
+            route("0.0.0.0/0", "eth0"),
+            route("::/0", "eth0"),
+            route("10.0.0.0/8", "cni0"),
+            route("fd00:10::/64", "cni0"),
+        ],
+        sysctls: settings.map(|name| (name.to_owned(), "1".to_owned())).into(),
+        ..NodeState::default()
+    }
+}
+
+fn node_addresses(case: &Value) -> Vec<IpAddr> {
+    let list = case["node_ips"].as_array().into_iter().flatten();
+    list.map(|ip| ip.as_str().unwrap().parse().unwrap()).collect()
+}
+
+fn packet(flow: &Value, case: &Value) -> Packet {
+    let ip = |key: &str| flow[key].as_str().unwrap().parse::<IpAddr>().unwrap();
+    let src = ip("sourceIP");
+    let pods = case["local_pod_cidr"].as_str().unwrap_or_default().parse::<ipnet::IpNet>();
+    let origin = if node_addresses(case).contains(&src) || src.is_loopback() {
+        Origin::Node
+    } else if pods.is_ok_and(|pods| pods.contains(&src)) {
+        Origin::Pod
+    } else {
+        Origin::External
+    };
+    Packet {
+        origin,
+        in_interface: None,
+        protocol: flow["protocol"].as_str().unwrap_or("TCP").parse::<Protocol>().unwrap(),
+        src,
+        src_port: None,
+        dst: SocketAddr::new(ip("destIP"), u16::try_from(flow["destPort"].as_u64().unwrap()).unwrap()),
+    }
+}
+
+/// Flows whose expectation no kernel would meet, and why.
+fn excluded_because(flow: &Value, packet: &Packet) -> Option<&'static str> {
+    let refused = flow["output"] == "DROP" || flow["output"] == "REJECT";
+    (packet.origin == Origin::Node && refused && !packet.dst.ip().is_loopback()).then_some(
+        "the tracer applies KUBE-EXTERNAL-SERVICES to what the node itself sends; OUTPUT does not call it",
+    )
+}
+
+fn compare(flow: &Value, walk: &Walk) -> Result<(), String> {
+    let output = flow["output"].as_str().unwrap();
+    let passes = |walk: &Walk| {
+        walk.branches.iter().all(|branch| matches!(branch.outcome, Outcome::Forwarded | Outcome::Local))
+    };
+    let found: Vec<String> = walk.branches.iter().map(|branch| branch.destination.to_string()).collect();
+    let story = || format!("walked to {:?} at {found:?}, gaps {:?}", walk.outcome, walk.gaps);
+    let agrees = match output {
+        "DROP" => walk.outcome == Outcome::Dropped,
+        "REJECT" => walk.outcome == Outcome::Rejected,
+        "" | "ACCEPT" => passes(walk) && !walk.translated(),
+        endpoints => {
+            let mut expected: Vec<&str> = endpoints.split(", ").collect();
+            let mut found: Vec<&str> = found.iter().map(String::as_str).collect();
+            expected.sort_unstable();
+            found.sort_unstable();
+            passes(walk) && expected == found
+        }
+    };
+    if !agrees || !walk.gaps.is_empty() {
+        return Err(story());
+    }
+    let masquerade = walk.branches.iter().any(|branch| branch.masquerade == Masquerade::Yes);
+    if matches!(walk.outcome, Outcome::Forwarded | Outcome::Local) && masquerade != (flow["masq"] == true) {
+        return Err(format!("masquerade {masquerade}; {}", story()));
+    }
+    Ok(())
+}
