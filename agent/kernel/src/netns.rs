@@ -135,7 +135,7 @@ fn survey() -> Result<Survey, Error> {
             // It is the own one under another path, or it ended between being listed and being visited.
             Ok(_) => {}
             Err(error) => {
-                gaps.push(Gap::new(format!("network namespace {}", candidate.inode), error.in_words()))
+                gaps.push(Gap::new(format!("network namespace {}", candidate.inode), error.in_words()));
             }
         }
     }

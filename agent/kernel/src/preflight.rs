@@ -1,5 +1,7 @@
 //! Which sources of kernel state work here, in words a person can act on. It reads each source once and changes nothing.
 
+use std::fmt::Write;
+
 use model::walk::Backend;
 use model::{Family, NetnsOwner, SourceHealth, SourceState};
 
@@ -50,12 +52,14 @@ fn iptables_state() -> SourceState {
     if let Err(error) = &generation {
         lacks.push(format!("{}; every question reads all rules again", error.in_words()));
     }
-    let health = match (works.is_empty(), lacks.is_empty(), needed) {
-        (true, ..) => SourceHealth::Unavailable,
-        (false, true, _) => SourceHealth::Ok,
-        (false, false, _) => SourceHealth::Degraded,
+    // A tool that is missing costs nothing where its back-end holds no rules.
+    let health = if works.is_empty() {
+        SourceHealth::Unavailable
+    } else if needed || !gaps.is_empty() || generation.is_err() {
+        SourceHealth::Degraded
+    } else {
+        SourceHealth::Ok
     };
-    let health = if needed && health == SourceHealth::Ok { SourceHealth::Degraded } else { health };
     state("iptables", health, [works, lacks].concat().join("; "))
 }
 
@@ -88,9 +92,10 @@ fn netns_state(namespaces: &Namespaces) -> SourceState {
         let health = if enters { SourceHealth::Ok } else { SourceHealth::Degraded };
         return state("netns", health, detail);
     };
-    detail.push_str(&format!("; {first}"));
+    // Writing to a String cannot fail.
+    let _ = write!(detail, "; {first}");
     if namespaces.gaps().len() > 1 {
-        detail.push_str(&format!(" and {} more such", namespaces.gaps().len() - 1));
+        let _ = write!(detail, " and {} more such", namespaces.gaps().len() - 1);
     }
     let health = if others == 0 { SourceHealth::Unavailable } else { SourceHealth::Degraded };
     state("netns", health, detail)

@@ -170,30 +170,36 @@ fn rule(payload: &[u8], family: Family) -> Option<RoutingRule> {
     let mut rule =
         RoutingRule { priority: 0, from: None, table: u32::from(*payload.get(4)?), other: Vec::new() };
     let mut source = unspecified(family);
+    let mut destination = unspecified(family);
+    let mut mark = None;
+    let mut mask = u32::MAX;
     for (kind, value) in attributes(payload, HEADER) {
         match kind {
+            FRA_DST => destination = address(value)?,
             FRA_SRC => source = address(value)?,
             FRA_PRIORITY => rule.priority = u32_at(value, 0)?,
             FRA_TABLE => rule.table = u32_at(value, 0)?,
             FRA_IIFNAME => rule.other.push(format!("iif {}", text(value).escape_debug())),
             FRA_OIFNAME => rule.other.push(format!("oif {}", text(value).escape_debug())),
-            FRA_FWMARK => rule.other.push(format!("fwmark {:#x}", u32_at(value, 0)?)),
+            FRA_FWMARK => mark = u32_at(value, 0),
+            FRA_FWMASK => mask = u32_at(value, 0)?,
             FRA_GOTO => rule.other.push(format!("goto {}", u32_at(value, 0)?)),
             // -1 is what the kernel sends for "nothing suppressed".
             FRA_SUPPRESS_PREFIXLEN if u32_at(value, 0)? != u32::MAX => {
                 rule.other.push(format!("suppress_prefixlength {}", u32_at(value, 0)?));
             }
-            // The mask says nothing without its mark, which is listed; who installed the rule matters to nobody.
-            FRA_FWMASK | FRA_PROTOCOL | FRA_SUPPRESS_PREFIXLEN => {}
-            FRA_PAD | FRA_DST => {}
+            // Who installed the rule matters to nobody.
+            FRA_PROTOCOL | FRA_SUPPRESS_PREFIXLEN | FRA_PAD => {}
             other => rule.other.push(format!("attribute {other}")),
         }
     }
-    if source_length > 0 {
-        rule.from = Some(IpNet::new(source, source_length).ok()?);
+    // "From all" is written as the whole family, since rules of both families lie in one list.
+    rule.from = Some(IpNet::new(source, source_length).ok()?);
+    if let Some(mark) = mark {
+        rule.other.push(format!("fwmark {mark:#x}/{mask:#x}"));
     }
     if destination_length > 0 {
-        rule.other.push(format!("to a prefix of {destination_length} bits"));
+        rule.other.push(format!("to {}", IpNet::new(destination, destination_length).ok()?));
     }
     if tos != 0 {
         rule.other.push(format!("tos {tos:#x}"));

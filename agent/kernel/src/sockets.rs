@@ -74,7 +74,10 @@ fn dump(protocol: Protocol) -> Result<Vec<Found>, Error> {
     for family in [AF_INET, AF_INET6] {
         for message in netlink.dump(request, SOCK_DIAG_BY_FAMILY, &diag_request(family, protocol))? {
             let entry = listener(&message.payload, protocol).ok_or(Error::NetlinkMalformed { request })?;
-            found.extend(entry);
+            // A UDP socket that is bound to no port receives nothing.
+            if entry.listener.local.port() != 0 {
+                found.push(entry);
+            }
         }
     }
     Ok(found)
@@ -90,8 +93,8 @@ fn diag_request(family: u8, protocol: Protocol) -> [u8; REQUEST] {
     request
 }
 
-/// `None` if malformed; an inner `None` for a socket that is bound to no port.
-fn listener(payload: &[u8], protocol: Protocol) -> Option<Option<Found>> {
+/// `None` if malformed.
+fn listener(payload: &[u8], protocol: Protocol) -> Option<Found> {
     let family = *payload.first()?;
     let port = u16::from_be_bytes(payload.get(4..6)?.try_into().ok()?);
     let local = match family {
@@ -101,9 +104,6 @@ fn listener(payload: &[u8], protocol: Protocol) -> Option<Option<Found>> {
     let queued = u32_at(payload, 56)?;
     let backlog = u32_at(payload, 60)?;
     let inode = u32_at(payload, 68)?;
-    if port == 0 {
-        return Some(None);
-    }
     let v6only = attributes(payload, ANSWER)
         .find(|(kind, _)| *kind == INET_DIAG_SKV6ONLY)
         .and_then(|(_, value)| value.first().map(|only| *only != 0));
@@ -118,5 +118,5 @@ fn listener(payload: &[u8], protocol: Protocol) -> Option<Option<Found>> {
         process: None,
         pid: None,
     };
-    Some(Some(Found { listener, inode }))
+    Some(Found { listener, inode })
 }

@@ -2,7 +2,7 @@
 //!
 //! Parsing the rules is the business of `rules`.
 
-use model::node_state::{Link, NodeState};
+use model::node_state::{Link, NodeState, SavedRules};
 use model::{Family, Gap};
 
 use crate::addresses;
@@ -62,7 +62,7 @@ pub fn read_state_stamped(netns: &Known) -> StampedState {
         state: NodeState {
             read_at,
             gaps: vec![Gap::new(
-                format!("state of network namespace {}", netns.netns.inode),
+                format!("rules, addresses and routes of network namespace {}", netns.netns.inode),
                 error.in_words(),
             )],
             ..NodeState::default()
@@ -101,38 +101,33 @@ fn read_here() -> StampedState {
     let mut gaps = std::mem::take(&mut state.gaps);
     state.sysctls = sysctls::read(&links, &mut gaps);
     state.gaps = gaps;
-    let mut token = None;
-    for _ in 0..ATTEMPTS {
+    for attempt in 1..=ATTEMPTS {
+        state.read_at = now();
         let before = token_here();
         let rules = read_rules();
         let after = token_here();
-        let same = match (&before, &after) {
-            (Ok(before), Ok(after)) => before == after,
-            // Without a generation there is nothing to compare; the save tools read each table whole.
-            _ => true,
-        };
-        state.iptables = rules.iptables;
-        state.foreign_nft_tables = rules.foreign;
-        token = before.ok().filter(|_| same);
-        if same {
-            state.gaps.extend(rules.gaps);
-            return StampedState { state, token };
-        }
-        state.read_at = now();
-        if rules.gaps.is_empty() {
+        // Without a generation there is nothing to compare; the save tools read each table whole.
+        let same = !matches!((&before, &after), (Ok(before), Ok(after)) if before != after);
+        if !same && attempt < ATTEMPTS {
+            tracing::debug!(attempt, "rules changed while they were read, reading again");
             continue;
         }
-        tracing::debug!(gaps = rules.gaps.len(), "rules changed while they were read, reading again");
+        state.iptables = rules.iptables;
+        state.foreign_nft_tables = rules.foreign;
+        state.gaps.extend(rules.gaps);
+        if same {
+            return StampedState { state, token: before.ok() };
+        }
     }
     state.gaps.push(
         Gap::new("rules", format!("they changed while they were read, {ATTEMPTS} times in a row"))
             .with_remedy("ask again"),
     );
-    StampedState { state, token }
+    StampedState { state, token: None }
 }
 
 struct Rules {
-    iptables: Vec<model::node_state::SavedRules>,
+    iptables: Vec<SavedRules>,
     foreign: Vec<String>,
     gaps: Vec<Gap>,
 }
@@ -160,7 +155,7 @@ fn read_rules() -> Rules {
 fn nft_tables(deciding: &mut Vec<nft::Table>) -> Result<Option<Vec<nft::Table>>, Error> {
     let Some(mut netlink) = nft::open()? else { return Ok(Some(Vec::new())) };
     let Some(tables) = nft::tables(&mut netlink)? else { return Ok(Some(Vec::new())) };
-    if tables.iter().any(|table| !table.named_as_iptables()) || !tables.is_empty() {
+    if !tables.is_empty() {
         *deciding = nft::deciding_tables(&mut netlink)?;
     }
     Ok(Some(tables))

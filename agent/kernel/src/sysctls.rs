@@ -4,19 +4,17 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use model::Gap;
 use model::node_state::Link;
 
 /// One for the namespace.
-const PLAIN: [&str; 7] = [
+const PLAIN: [&str; 5] = [
     "net.ipv4.ip_forward",
     "net.bridge.bridge-nf-call-iptables",
     "net.bridge.bridge-nf-call-ip6tables",
     "net.netfilter.nf_conntrack_tcp_be_liberal",
-    "net.netfilter.nf_conntrack_max",
-    "net.netfilter.nf_conntrack_count",
     "net.ipv4.fwmark_reflect",
 ];
 /// One for each interface, `all` and `default`.
@@ -33,7 +31,7 @@ const PER_INTERFACE: [(&str, &str); 5] = [
 pub fn read(links: &[Link], gaps: &mut Vec<Gap>) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
     for name in PLAIN {
-        read_one(name.to_owned(), PathBuf::from("/proc/sys").join(name.replace('.', "/")), &mut values, gaps);
+        read_one(name.to_owned(), &Path::new("/proc/sys").join(name.replace('.', "/")), &mut values, gaps);
     }
     let interfaces = ["all", "default"].into_iter().chain(links.iter().map(|link| link.name.as_str()));
     for interface in interfaces {
@@ -44,14 +42,14 @@ pub fn read(links: &[Link], gaps: &mut Vec<Gap>) -> BTreeMap<String, String> {
         for (family, name) in PER_INTERFACE {
             let path = PathBuf::from("/proc/sys/net").join(family).join("conf").join(interface).join(name);
             let key = format!("net.{family}.conf.{}.{name}", interface.replace('.', "/"));
-            read_one(key, path, &mut values, gaps);
+            read_one(key, &path, &mut values, gaps);
         }
     }
     values
 }
 
-fn read_one(key: String, path: PathBuf, values: &mut BTreeMap<String, String>, gaps: &mut Vec<Gap>) {
-    match fs::read_to_string(&path) {
+fn read_one(key: String, path: &Path, values: &mut BTreeMap<String, String>, gaps: &mut Vec<Gap>) {
+    match fs::read_to_string(path) {
         Ok(text) => {
             values.insert(key, text.trim().replace('\t', " "));
         }

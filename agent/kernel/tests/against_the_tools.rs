@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use kernel::{
     Change, Namespaces, in_netns, read_listeners, read_state, read_state_stamped, rules_changed, rules_token,
 };
-use model::node_state::RouteKind;
+use model::node_state::{RouteKind, RoutingRule};
 use model::probe::PodTarget;
 use model::walk::Backend;
 use model::{Family, Key, NetnsOwner, Protocol};
@@ -130,9 +130,61 @@ fn routes_of_all_tables_are_those_of_ip() {
     let rules: Vec<_> =
         state.routing_rules.iter().map(|rule| (rule.priority, rule.table, rule.other.clone())).collect();
     assert!(rules.contains(&(900, 1234, vec![])), "{rules:?}");
-    assert!(rules.contains(&(901, 1234, vec!["fwmark 0x4000".to_owned()])), "{rules:?}");
+    assert!(rules.contains(&(901, 1234, vec!["fwmark 0x4000/0xffffffff".to_owned()])), "{rules:?}");
     assert!(rules.contains(&(0, 255, vec![])), "{rules:?}");
     assert!(rules.contains(&(32766, 254, vec![])), "{rules:?}");
+}
+
+/// A node directory saved by hand and an agent must lead to the same walk.
+#[test]
+fn saved_texts_and_netlink_give_the_same_state() {
+    let Some(scratch) = Scratch::new("same") else { return };
+    let Some(other) = Scratch::new("same2") else { return };
+    scratch.ip(&["link", "add", "br0", "type", "bridge"]);
+    scratch.ip(&["link", "add", "v0", "type", "veth", "peer", "name", "eth0", "netns", other.name()]);
+    scratch.ip(&["link", "set", "v0", "master", "br0", "up"]);
+    scratch.ip(&["link", "set", "br0", "up"]);
+    other.ip(&["link", "set", "eth0", "up"]);
+    scratch.ip(&["addr", "add", "10.1.0.1/24", "dev", "br0"]);
+    scratch.ip(&["addr", "add", "fd01::1/64", "dev", "br0", "nodad"]);
+    scratch.ip(&["route", "add", "default", "via", "10.1.0.254"]);
+    scratch.ip(&["route", "add", "prohibit", "10.66.0.0/16", "table", "77"]);
+    scratch.ip(&["route", "add", "10.68.0.0/16", "nexthop", "via", "10.1.0.5", "nexthop", "via", "10.1.0.6"]);
+    scratch.ip(&["rule", "add", "from", "10.5.0.0/16", "to", "10.6.0.0/16", "lookup", "77", "pref", "900"]);
+    scratch.ip(&["rule", "add", "fwmark", "0x4000/0xf000", "iif", "v0", "lookup", "77", "pref", "901"]);
+    scratch.ip(&["rule", "add", "not", "from", "10.7.0.0/16", "lookup", "77", "pref", "902"]);
+    scratch.ip(&["-6", "rule", "add", "from", "fd02::/64", "lookup", "77", "pref", "903"]);
+    scratch.ip(&["rule", "add", "lookup", "main", "suppress_prefixlength", "0", "pref", "904"]);
+    let state = read_state(&scratch.known());
+    assert_eq!(state.gaps, vec![]);
+
+    let saved = |command: &[&str]| scratch.run(command);
+    assert_eq!(state.links, snapshot::links(&saved(&["ip", "-j", "-d", "link"])).expect("links"));
+    let addresses = snapshot::addresses(&saved(&["ip", "-j", "addr"])).expect("addresses");
+    assert_eq!(sorted(&state.addresses), sorted(&addresses));
+    let mut routes = Vec::new();
+    let mut rules = Vec::new();
+    for (flag, family) in [("-4", Family::Ipv4), ("-6", Family::Ipv6)] {
+        let text = saved(&["ip", "-j", flag, "route", "show", "table", "all"]);
+        routes.extend(snapshot::routes(&text, family).expect("routes"));
+        rules.extend(snapshot::routing_rules(&saved(&["ip", "-j", flag, "rule"]), family).expect("rules"));
+    }
+    assert_eq!(sorted(&state.routes), sorted(&routes));
+    let words = |rule: &RoutingRule| RoutingRule { other: sorted(&rule.other), ..rule.clone() };
+    let ours: Vec<_> = state.routing_rules.iter().map(words).collect();
+    let theirs: Vec<_> = rules.iter().map(words).collect();
+    assert_eq!(sorted(&ours), sorted(&theirs));
+    let sysctls = snapshot::sysctls(&saved(&["sysctl", "-a"]));
+    for (name, value) in &state.sysctls {
+        assert_eq!(sysctls.get(name), Some(value), "{name}");
+    }
+    assert!(state.sysctls.contains_key("net.ipv4.conf.v0.rp_filter"));
+}
+
+fn sorted<T: std::fmt::Debug>(items: &[T]) -> Vec<String> {
+    let mut texts: Vec<_> = items.iter().map(|item| format!("{item:?}")).collect();
+    texts.sort();
+    texts
 }
 
 #[test]
@@ -353,5 +405,5 @@ fn preflight_says_that_everything_works_for_root() {
 
 /// The two comment lines with the date.
 fn without_times(text: &str) -> String {
-    text.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect()
+    text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
 }

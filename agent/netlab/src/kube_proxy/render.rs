@@ -107,7 +107,7 @@ pub fn render(proxy: &KubeProxy, objects: &ObjectSet, node: &str) -> Result<Rule
             Port {
                 proxy,
                 service,
-                port,
+                spec: port,
                 name: PortName::new(service.key(), port),
                 endpoints,
                 extra: &extra,
@@ -171,7 +171,7 @@ fn health_check(rules: &mut Rules, service: &Service, extra: &Extra) {
 struct Port<'a> {
     proxy: &'a KubeProxy,
     service: &'a Service,
-    port: &'a ServicePort,
+    spec: &'a ServicePort,
     name: PortName,
     endpoints: Categorized,
     extra: &'a Extra,
@@ -195,7 +195,7 @@ impl Port<'_> {
             let outside = format!("{rule} ! -s {} -j {MARK_MASQ}", self.proxy.cluster_cidr);
             rules.nat(&internal, &outside);
         } else {
-            rules.filter(SERVICES, &self.refusal(&format!("-d {}", self.cluster_ip), self.port.port));
+            rules.filter(SERVICES, &self.refusal(&format!("-d {}", self.cluster_ip), self.spec.port));
         }
         self.write_external_addresses(rules, has_external);
         if self.endpoints.any && externally_accessible(self.service) {
@@ -230,7 +230,7 @@ impl Port<'_> {
                 rules.nat(SERVICES, &format!("{} -j {external}", self.to(address, "external IP")));
             }
             if !has_external {
-                rules.filter(EXTERNAL, &self.refusal(&format!("-d {address}"), self.port.port));
+                rules.filter(EXTERNAL, &self.refusal(&format!("-d {address}"), self.spec.port));
             }
         }
         for address in v4(&self.service.load_balancer_ips) {
@@ -243,10 +243,10 @@ impl Port<'_> {
                 rules.filter(FIREWALL, &format!("{} -j DROP", self.to(address, &what)));
             }
             if !has_external {
-                rules.filter(EXTERNAL, &self.refusal(&format!("-d {address}"), self.port.port));
+                rules.filter(EXTERNAL, &self.refusal(&format!("-d {address}"), self.spec.port));
             }
         }
-        if let Some(node_port) = self.port.node_port {
+        if let Some(node_port) = self.spec.node_port {
             if any {
                 let rule = format!(
                     "-m comment --comment \"{}\" {} --dport {node_port} -j {external}",
@@ -322,7 +322,7 @@ impl Port<'_> {
             "-m comment --comment \"{} {what}\" {} -d {address} --dport {}",
             self.name.name,
             self.protocol(),
-            self.port.port
+            self.spec.port
         )
     }
 
@@ -341,7 +341,7 @@ impl Port<'_> {
     }
 
     fn protocol(&self) -> String {
-        let protocol = self.port.protocol.lower();
+        let protocol = self.spec.protocol.lower();
         format!("-m {protocol} -p {protocol}")
     }
 }
