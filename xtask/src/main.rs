@@ -1,3 +1,88 @@
-//! Project tasks: setup, demo, test, bench, codegen, tidy, ci.
+//! The project's tasks, `cargo xtask …`: what a contributor types, and exactly what CI runs.
+//!
+//! Holds no product code; everything here drives cargo, the product's binaries and the system's package manager.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod bench;
+mod bpf;
+mod ci;
+mod codegen;
+mod demo;
+mod new_cause;
+mod process;
+mod setup;
+mod test;
+mod tidy;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Tasks of the why-dropped project.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what the demo and the tests need, saying what and why.
+    Setup {
+        /// List what is missing and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Break a small cluster three times and ask why, in under a minute (needs root).
+    Demo {
+        /// Leave the lab, the agents and the collector running until Ctrl-C.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Run the tests, all of them or one tier.
+    Test {
+        /// Only this tier, 0 to 5 (CONTRIBUTING.md says what each needs).
+        #[arg(long, value_name = "N")]
+        tier: Option<u8>,
+        /// Include what takes long: more property cases.
+        #[arg(long)]
+        long: bool,
+    },
+    /// Measure, and print figures to compare with docs/benchmarks.md.
+    Bench {
+        /// Only benchmarks whose name contains this.
+        filter: Option<String>,
+    },
+    /// Everything CI checks: format, lints, tidy, licences, docs, generated files, tests.
+    Ci,
+    /// Rebuild the generated and committed files: BPF object, wire code, cause manual.
+    Codegen {
+        /// Compare instead of writing, and fail on a difference.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Check layering, file sizes, documentation and wording rules.
+    Tidy,
+    /// Start a new cause: its file with documentation, logic and tests to fill in.
+    NewCause {
+        /// Its slug, in kebab case: `selector-matches-nothing`.
+        name: String,
+        /// The letter of its group: D, S, E, N, K, C, P, H or I.
+        #[arg(long)]
+        group: char,
+    },
+}
+
+fn main() -> Result<()> {
+    match Args::parse().task {
+        Task::Setup { dry_run } => setup::run(dry_run),
+        Task::Demo { keep } => demo::run(keep),
+        Task::Test { tier, long } => test::run(tier, long),
+        Task::Bench { filter } => bench::run(filter.as_deref()),
+        Task::Ci => ci::run(),
+        Task::Codegen { check } => codegen::run(check),
+        Task::Tidy => tidy::run(),
+        Task::NewCause { name, group } => new_cause::run(&name, group),
+    }
+}

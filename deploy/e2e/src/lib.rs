@@ -1,1 +1,17 @@
-//! Story tests: the three binaries as processes, in the lab.
+//! Stories: a small cluster's network with a fault, the product's three binaries as processes in it, and what a user
+//! would do and read.
+//!
+//! The network is `netlab`'s; what is right about an answer is said by the tests, not here.
+
+#![forbid(unsafe_code)]
+
+pub mod demo;
+pub mod manifests;
+pub mod normalise;
+pub mod process;
+pub mod program;
+pub mod stage;
+
+pub use manifests::Manifests;
+pub use process::{Printed, eventually};
+pub use stage::{Answer, Stage};

@@ -1,0 +1,36 @@
+//! The demonstration: build, then hand over to the lab program, as root.
+
+use anyhow::Result;
+
+use crate::process::{self, path_with_tools, root, step};
+use crate::setup;
+
+/// Builds the binaries and runs `lab demo`.
+pub fn run(keep: bool) -> Result<()> {
+    setup::run(false)?;
+    step("build", build)?;
+    let lab = root().join("target/debug/lab");
+    let mut command = setup::as_root(&lab.to_string_lossy());
+    command.arg("demo").env("PATH", path_with_tools());
+    if keep {
+        command.arg("--keep");
+    }
+    process::run(&mut command)
+}
+
+/// Builds the three binaries and the lab.
+pub fn build() -> Result<()> {
+    process::run(process::cargo().args([
+        "build",
+        "--locked",
+        "-p",
+        "agent",
+        "-p",
+        "collector",
+        "-p",
+        "cli",
+        "-p",
+        "e2e",
+        "--bins",
+    ]))
+}

@@ -1,0 +1,127 @@
+//! What the demo and the tests need beyond Rust, and how to get it.
+//!
+//! Installs on Debian-like machines, names the packages elsewhere. Never touches what is already there.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::process::{self, find, output, tools};
+
+/// A program that must be there, and what brings it.
+struct Need {
+    program: &'static str,
+    package: &'static str,
+    why: &'static str,
+}
+
+const NEEDS: &[Need] = &[
+    Need { program: "ip", package: "iproute2", why: "the lab's network namespaces, links and routes" },
+    Need {
+        program: "iptables-nft-save",
+        package: "iptables",
+        why: "rules of the lab's nodes, both back-ends",
+    },
+    Need { program: "nft", package: "nftables", why: "tests against the kernel's own nftables printer" },
+    Need { program: "ipset", package: "ipset", why: "address sets of the lab's policy enforcer" },
+    Need { program: "conntrack", package: "conntrack", why: "evidence kept when a lab test fails" },
+    Need { program: "xz", package: "xz-utils", why: "unpacking rule-set archives in tests" },
+];
+
+const GRPCURL_MODULE: &str = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4";
+
+/// Makes sure everything is there, or only lists what is not.
+pub fn run(dry_run: bool) -> Result<()> {
+    let missing: Vec<&Need> = NEEDS.iter().filter(|need| find(need.program).is_none()).collect();
+    let mut packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    for need in &missing {
+        println!("setup: `{}` is missing (package {}): {}", need.program, need.package, need.why);
+    }
+    if !packages.is_empty() {
+        install_packages(&packages, dry_run)?;
+    }
+    grpcurl(dry_run)?;
+    if dry_run && packages.is_empty() {
+        println!("setup: nothing else is missing");
+    }
+    Ok(())
+}
+
+fn install_packages(packages: &[&str], dry_run: bool) -> Result<()> {
+    let list = packages.join(" ");
+    if find("apt-get").is_none() {
+        bail!("install these packages with your package manager, then run this again: {list}");
+    }
+    if dry_run {
+        println!("setup: would run apt-get install {list}");
+        return Ok(());
+    }
+    println!("setup: installing {list}");
+    process::run(as_root("apt-get").args(["update", "-qq"]))?;
+    process::run(
+        as_root("apt-get")
+            .args(["install", "-y", "-qq", "--no-install-recommends"])
+            .args(packages)
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+    )
+}
+
+/// `grpcurl` is how people query the collector; the tests compare its answer with the CLI's.
+fn grpcurl(dry_run: bool) -> Result<()> {
+    if find("grpcurl").is_some() {
+        return Ok(());
+    }
+    println!("setup: `grpcurl` is missing: tests compare its answers with the command line's");
+    let Some(go) = find("go")
+        .or_else(|| Some("/usr/local/go/bin/go".into()).filter(|go: &std::path::PathBuf| go.is_file()))
+    else {
+        println!(
+            "setup: no Go to build grpcurl with; its tests will be skipped. Install Go 1.24 or newer, or put grpcurl on PATH"
+        );
+        return Ok(());
+    };
+    if dry_run {
+        println!("setup: would run go install {GRPCURL_MODULE}");
+        return Ok(());
+    }
+    std::fs::create_dir_all(tools())?;
+    process::run(
+        Command::new(go)
+            .args(["install", "-trimpath", "-ldflags=-s -w", GRPCURL_MODULE])
+            .env("GOBIN", tools())
+            .env("CGO_ENABLED", "0")
+            .current_dir(std::env::temp_dir()),
+    )
+}
+
+/// A program of cargo's own registry, installed once into the project's tools.
+pub fn cargo_tool(name: &str, version: &str, why: &str) -> Result<()> {
+    if installed_at(&tools().join(name), version)
+        || find(name).is_some_and(|path| installed_at(&path, version))
+    {
+        return Ok(());
+    }
+    println!("setup: installing {name} {version}: {why}");
+    process::run(
+        process::cargo()
+            .args(["install", "--quiet", "--locked", "--debug", name, "--version", version])
+            .args(["--root".as_ref(), tools().parent().unwrap_or(Path::new("/")).as_os_str()]),
+    )
+}
+
+fn installed_at(path: &Path, version: &str) -> bool {
+    path.is_file() && output(Command::new(path).arg("--version")).is_ok_and(|text| text.contains(version))
+}
+
+/// The program itself for root, through sudo for others.
+pub fn as_root(program: &str) -> Command {
+    if process::is_root() {
+        return Command::new(program);
+    }
+    let mut sudo = Command::new("sudo");
+    sudo.args(["--preserve-env=PATH,DEBIAN_FRONTEND,CI", program]);
+    sudo
+}
