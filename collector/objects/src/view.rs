@@ -208,6 +208,9 @@ fn why_left_out(pod: &Pod, port: &ServicePort, family: Family) -> LeftOut {
     }
 }
 
+/// Name, protocol and number of each port: what tells two slices of a Service apart.
+type PortsKey<'p> = Vec<(String, &'p str, Option<u16>)>;
+
 /// The slices of one Service: one for each family and each set of port numbers its pods resolve to.
 fn derive(set: &ObjectSet, service: &Service) -> Vec<EndpointSlice> {
     if service.selector.is_empty() || service.kind == ServiceType::ExternalName {
@@ -217,8 +220,7 @@ fn derive(set: &ObjectSet, service: &Service) -> Vec<EndpointSlice> {
     let pods = selected(set, service);
     let mut slices = Vec::new();
     for family in families(service, &pods) {
-        let mut groups: BTreeMap<Vec<(String, &str, Option<u16>)>, (Vec<SlicePort>, Vec<Endpoint>)> =
-            BTreeMap::new();
+        let mut groups: BTreeMap<PortsKey<'_>, (Vec<SlicePort>, Vec<Endpoint>)> = BTreeMap::new();
         for pod in &pods {
             let Some(endpoint) = endpoint(service, pod, family) else { continue };
             let ports = ports(service, pod);

@@ -103,6 +103,6 @@ impl<'a> PolicyIndex<'a> {
 fn selector_unread(policy: &NetworkPolicy) -> bool {
     policy.unread.iter().any(|field| {
         // The spec as a whole, or the selector in it.
-        field == "spec" || field.starts_with("spec.podSelector") || field.ends_with(".spec")
+        field == "spec" || field.starts_with("spec.podSelector")
     })
 }

@@ -2,11 +2,11 @@
 //!
 //! It says yes, no or cannot tell; what is missing in the case of no is worked out apart, only when asked.
 
-use std::collections::BTreeMap;
-
 use ipnet::IpNet;
 use model::Protocol;
-use model::objects::{IpBlock, Key, Peer, PolicyPort, PolicyPortSpec, PolicyRule, Selector};
+use model::objects::{
+    IpBlock, Key, Operator, Peer, PolicyPort, PolicyPortSpec, PolicyRule, Requirement, Selector,
+};
 
 use crate::connection::View;
 use crate::detail::{Doubt, Note};
@@ -124,30 +124,21 @@ impl<'a> Question<'a, '_> {
     }
 
     fn namespace(&self, name: &str, selector: &Selector) -> Truth {
-        match self.index.set().namespaces.get(name) {
-            Some(namespace) => {
-                let labels = &namespace.meta.labels;
-                Truth::from(selector.requirements.iter().all(|requirement| {
-                    if requirement.key == NAME_LABEL {
-                        requirement.matches(&name_label(name))
-                    } else {
-                        requirement.matches(labels)
-                    }
-                }))
-            }
-            None => {
-                let own = name_label(name);
-                let (known, unknown): (Vec<_>, Vec<_>) =
-                    selector.requirements.iter().partition(|requirement| requirement.key == NAME_LABEL);
-                if !known.iter().all(|requirement| requirement.matches(&own)) {
-                    Truth::No
-                } else if unknown.is_empty() {
-                    Truth::Yes
-                } else {
-                    Truth::Unknown(Doubt::NoSuchNamespace(name.to_owned()))
-                }
+        let object = self.index.set().namespaces.get(name);
+        let mut doubt = false;
+        for requirement in &selector.requirements {
+            let met = if requirement.key == NAME_LABEL {
+                Some(meets_name(requirement, name))
+            } else {
+                object.map(|found| requirement.matches(&found.meta.labels))
+            };
+            match met {
+                Some(true) => {}
+                Some(false) => return Truth::No,
+                None => doubt = true,
             }
         }
+        if doubt { Truth::Unknown(Doubt::NoSuchNamespace(name.to_owned())) } else { Truth::Yes }
     }
 
     fn block(&self, block: &IpBlock) -> Truth {
@@ -225,8 +216,15 @@ impl<'a> Question<'a, '_> {
     }
 }
 
-fn name_label(name: &str) -> BTreeMap<String, String> {
-    BTreeMap::from([(NAME_LABEL.to_owned(), name.to_owned())])
+/// Whether the name label of a namespace, which is there even if the object is not at hand, meets a requirement.
+fn meets_name(requirement: &Requirement, name: &str) -> bool {
+    let listed = requirement.values.iter().any(|value| value == name);
+    match requirement.operator {
+        Operator::In => listed,
+        Operator::NotIn => !listed,
+        Operator::Exists => true,
+        Operator::DoesNotExist => false,
+    }
 }
 
 fn overlap(one: &IpNet, other: &IpNet) -> bool {

@@ -33,7 +33,6 @@ pub(crate) fn of(question: &Question<'_, '_>, policy: &Key, rules: &[PolicyRule]
 fn rule_miss(question: &Question<'_, '_>, policy: &Key, number: u32, rule: &PolicyRule) -> RuleMiss {
     let admits_peer = question.peers(policy, &rule.peers) == Truth::Yes;
     let admits_port = question.ports(&rule.ports) == Truth::Yes;
-    let mut text = format!("rule {number} ");
     let mut misses = Vec::new();
     let mut distance = 0;
     let mut nearest_peer = None;
@@ -57,29 +56,20 @@ fn rule_miss(question: &Question<'_, '_>, policy: &Key, number: u32, rule: &Poli
         distance += far;
         misses.extend(port_misses);
     }
-    match nearest_peer {
-        Some(peer) => {
-            text.push_str(&format!("admits {}", words::peer(peer, policy, question.direction)));
-            text.push_str("; ");
-            text.push_str(&words::misses(question, &misses[..of_peer]));
-            if !admits_port {
-                text.push_str(&format!(
-                    ", and it admits {} only, not {}/{}",
-                    words::ports(&rule.ports),
-                    question.port,
-                    question.protocol
-                ));
-            }
-        }
-        None => {
-            text.push_str(&format!(
-                "admits {} on {} only; ",
-                question.peer.word(),
-                words::ports(&rule.ports)
-            ));
-            text.push_str(&words::misses(question, &misses));
-        }
-    }
+    let ports = words::ports(&rule.ports);
+    let text = if let Some(peer) = nearest_peer {
+        let admits = words::peer(peer, policy, question.direction);
+        let of_peer = words::misses(question, &misses[..of_peer]);
+        let too = if admits_port {
+            String::new()
+        } else {
+            format!(", and it admits {ports} only, not {}/{}", question.port, question.protocol)
+        };
+        format!("rule {number} admits {admits}; {of_peer}{too}")
+    } else {
+        let clauses = words::misses(question, &misses);
+        format!("rule {number} admits {} on {ports} only; {clauses}", question.peer.word())
+    };
     RuleMiss { rule: number, admits_peer, admits_port, misses, text, distance }
 }
 
@@ -189,7 +179,7 @@ fn port_misses(question: &Question<'_, '_>, ports: &[PolicyPort]) -> (Vec<NearMi
 fn port_mistake(question: &Question<'_, '_>, entry: &PolicyPort) -> Option<NearMiss> {
     let asked = question.port;
     match &entry.ports {
-        PolicyPortSpec::Name(name) => named_port_mistake(question, entry.protocol, name),
+        PolicyPortSpec::Name(name) => Some(named_port_mistake(question, entry.protocol, name)),
         PolicyPortSpec::All if entry.protocol != question.protocol => {
             Some(NearMiss::Protocol { rule: entry.protocol, asked: question.protocol })
         }
@@ -207,21 +197,21 @@ fn port_mistake(question: &Question<'_, '_>, entry: &PolicyPort) -> Option<NearM
     }
 }
 
-fn named_port_mistake(question: &Question<'_, '_>, protocol: Protocol, name: &str) -> Option<NearMiss> {
+fn named_port_mistake(question: &Question<'_, '_>, protocol: Protocol, name: &str) -> NearMiss {
     let name = name.to_owned();
-    let View::Pod(pod) = question.destination() else { return Some(NearMiss::NamedPortNotAPod { name }) };
+    let View::Pod(pod) = question.destination() else { return NearMiss::NamedPortNotAPod { name } };
     match pod.named_port(&name, protocol) {
         Some(number) if number == question.port && protocol != question.protocol => {
-            Some(NearMiss::Protocol { rule: protocol, asked: question.protocol })
+            NearMiss::Protocol { rule: protocol, asked: question.protocol }
         }
-        Some(number) => Some(NearMiss::NamedPortElsewhere { name, number }),
+        Some(number) => NearMiss::NamedPortElsewhere { name, number },
         None => {
             let declared = pod
                 .declared_ports()
                 .filter(|port| port.name.as_deref() == Some(&name))
                 .map(|port| (port.port, port.protocol))
                 .collect();
-            Some(NearMiss::NamedPortMissing { name, protocol, declared })
+            NearMiss::NamedPortMissing { name, protocol, declared }
         }
     }
 }

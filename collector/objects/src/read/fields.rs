@@ -212,12 +212,12 @@ impl<'a> Fields<'a> {
     pub(crate) fn texts(&self, key: &str) -> Vec<(&'a str, String)> {
         self.items(key)
             .into_iter()
-            .filter_map(|(item, path)| match item.as_str() {
-                Some(text) => Some((text, path)),
-                None => {
-                    self.problems.refuse(path, format!("must be a text, not {}", type_word(item)));
-                    None
+            .filter_map(|(item, path)| {
+                let text = item.as_str();
+                if text.is_none() {
+                    self.problems.refuse(&path, format!("must be a text, not {}", type_word(item)));
                 }
+                Some((text?, path))
             })
             .collect()
     }

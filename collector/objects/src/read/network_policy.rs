@@ -105,12 +105,12 @@ fn peer(fields: &Fields<'_>) -> Option<Peer> {
 }
 
 fn ip_block(fields: &Fields<'_>) -> Option<IpBlock> {
-    let cidr = fields.text("cidr").and_then(|text| block(fields, "cidr".to_owned(), text));
+    let cidr = fields.text("cidr").and_then(|text| block(fields, "cidr", text));
     let except: Vec<IpNet> = fields
         .texts("except")
         .into_iter()
         .enumerate()
-        .filter_map(|(index, (text, _))| block(fields, format!("except[{index}]"), text))
+        .filter_map(|(index, (text, _))| block(fields, &format!("except[{index}]"), text))
         .collect();
     let cidr = cidr?;
     for (index, hole) in except.iter().enumerate() {
@@ -122,15 +122,13 @@ fn ip_block(fields: &Fields<'_>) -> Option<IpBlock> {
     Some(IpBlock { cidr, except })
 }
 
-fn block(fields: &Fields<'_>, key: String, text: &str) -> Option<IpNet> {
-    match text.parse::<IpNet>() {
-        // Host bits beyond the prefix are tolerated, as by `ParseCIDRSloppy`.
-        Ok(block) => Some(block.trunc()),
-        Err(_) => {
-            fields.refuse(&key, format!("`{}` is not an address block such as 10.0.0.0/8", shown(text)));
-            None
-        }
+fn block(fields: &Fields<'_>, key: &str, text: &str) -> Option<IpNet> {
+    let block = text.parse::<IpNet>().ok();
+    if block.is_none() {
+        fields.refuse(key, format!("`{}` is not an address block such as 10.0.0.0/8", shown(text)));
     }
+    // Host bits beyond the prefix are tolerated, as by `ParseCIDRSloppy`.
+    block.map(|block| block.trunc())
 }
 
 fn policy_port(fields: &Fields<'_>) -> Option<PolicyPort> {

@@ -33,9 +33,8 @@ pub(super) fn lookup(
     namespace: &str,
     notes: &mut Vec<String>,
 ) -> Lookup {
-    let searches = match searches(set, source, namespace, name, notes) {
-        Some(searches) => searches,
-        None => return Lookup::Nothing { tried: Vec::new() },
+    let Some(searches) = searches(set, source, namespace, name, notes) else {
+        return Lookup::Nothing { tried: Vec::new() };
     };
     let candidates = candidates(name, &searches);
     let mut tried = Vec::new();
@@ -157,7 +156,7 @@ fn record(set: &ObjectSet, name: &str) -> Option<Record> {
 /// world, which only the source's real resolver can look up.
 fn may_be_outside(set: &ObjectSet, name: &str, tried: &[Key]) -> bool {
     let name = name.trim_end_matches('.');
-    if !name.contains('.') || name.ends_with(DOMAIN) || name.ends_with(".svc") {
+    if !name.contains('.') || name.ends_with(DOMAIN) || name.rsplit('.').next() == Some("svc") {
         return false;
     }
     let spaces = || {

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 use serde_json::{Map, Number, Value};
@@ -86,7 +87,9 @@ impl Composer {
         let mut path = String::new();
         for frame in &self.stack {
             match frame {
-                Frame::Sequence { items, .. } => path.push_str(&format!("[{}]", items.len())),
+                Frame::Sequence { items, .. } => {
+                    let _ = write!(path, "[{}]", items.len());
+                }
                 Frame::Mapping { key: Some(key), .. } => {
                     if !path.is_empty() {
                         path.push('.');
@@ -369,7 +372,7 @@ mod tests {
         for level in 1..12 {
             let before = level - 1;
             let items = vec![format!("*a{before}"); 10].join(", ");
-            text.push_str(&format!("a{level}: &a{level} [{items}]\n"));
+            let _ = writeln!(text, "a{level}: &a{level} [{items}]");
         }
         let (_, faults) = one(&text);
         assert!(faults[0].reason.contains("more than 100000 values"), "{faults:?}");

@@ -163,3 +163,32 @@ fn derived_slices_group_pods_by_their_ports() {
     assert_eq!(derive_slices(&none).len(), 1, "one empty slice is left behind");
     assert_eq!(derive_slices(&set(&service("ports: [{port: 80}]"))), [], "endpoints are made by hand");
 }
+
+/// The two manifests most people come with: a selector that names another label, and a port nobody listens on.
+#[test]
+fn the_usual_two_faults_can_be_seen() {
+    let both = "
+{apiVersion: v1, kind: Service, metadata: {name: my-service, namespace: shop}, spec: {selector: {app: my-app}, ports: [{port: 80, targetPort: 8080}]}}
+---
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: my-service-x, namespace: shop, labels: {kubernetes.io/service-name: my-service}}, addressType: IPv4, endpoints: null, ports: null}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: my-application, namespace: shop, labels: {app: my-application}}, spec: {containers: [{name: app, ports: [{containerPort: 8080}]}]}, status: {phase: Running, podIP: 10.244.2.14, conditions: [{type: Ready, status: 'True'}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: other, namespace: shop}, spec: {selector: {app: other}, ports: [{port: 80, targetPort: 8080}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: other, namespace: shop, labels: {app: other}}, spec: {containers: [{name: app, ports: [{containerPort: 80}]}]}, status: {phase: Running, podIP: 10.244.2.15, conditions: [{type: Ready, status: 'True'}]}}
+---
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: other-x, namespace: shop, labels: {kubernetes.io/service-name: other}}, addressType: IPv4, endpoints: [{addresses: [10.244.2.15], conditions: {ready: true}, targetRef: {kind: Pod, name: other, namespace: shop}}], ports: [{name: '', port: 8080, protocol: TCP}]}
+";
+    let set = set(both);
+    let of = |name: &str| {
+        let key = Key::new("shop", name);
+        backends(&set, &key, &set.services[&key].ports[0], Family::Ipv4)
+    };
+    let selector = of("my-service");
+    assert_eq!((selector.from, selector.endpoints.len()), (BackendSource::Slices, 0));
+    assert_eq!(selector.selected, []);
+    let port = of("other");
+    assert_eq!(words(&port), ["10.244.2.15:8080 other ready"]);
+    assert_eq!(set.pods[&port.selected[0]].declared_ports().next().map(|port| port.port), Some(80));
+}
