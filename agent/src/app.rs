@@ -51,6 +51,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let listener = health::bind(config.admin)
         .await
         .with_context(|| format!("listen on the admin address {}", config.admin))?;
+    let admin_address = listener.local_addr().context("ask for the admin address")?;
 
     let (health, metrics) = (Health::default(), Arc::new(Metrics::new()));
     let started = kernel::now();
@@ -100,7 +101,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     tokio::spawn(reporter.run(parts.sources, report));
     let admin = tokio::spawn(health::serve(listener, health.clone(), Arc::clone(&metrics), stop.clone()));
     let answers = Arc::new(FromKernel { requests: requests.clone(), cache, node: config.node.clone() });
-    tracing::info!(node = %config.node, admin = %config.admin, "running");
+    tracing::info!(node = %config.node, admin = %admin_address, "running");
     let link = Link {
         config,
         kernel: parts.kernel,

@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 
 /// The node side turns every 250 ms; not once in this long means that it hangs (a read from a broken kernel object, a
 /// lock), and a restart is the only cure.
-const STALLED_AFTER: Duration = Duration::from_secs(60);
+const STALLED_AFTER: Duration = Duration::from_mins(1);
 
 /// The state of the connection, in the order it is gone through.
 #[derive(Clone, Debug, PartialEq, Eq)]

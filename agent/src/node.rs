@@ -2,6 +2,7 @@
 //! the other. Records are made by `publish`, rules are read elsewhere.
 
 mod signs;
+mod unknown;
 
 use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
@@ -20,15 +21,11 @@ use crate::pods::Places;
 use crate::publish::Batch;
 use crate::walks::{KernelSource, PodAddresses as _, RuleCache};
 use signs::Signs;
+use unknown::Unknown;
 
 /// How often the maps are drained. A client's first retransmission comes after 1 s, so this keeps every attempt a
 /// record of its own; a drain costs one grace period of the kernel, some milliseconds of waiting and no work.
 const DRAIN_EVERY: Duration = Duration::from_millis(250);
-/// How long a drop may wait for its namespace to become known. A new pod's first SYNs come before its cgroup and
-/// addresses can be seen; five seconds is design.md's figure.
-const UNKNOWN_FOR: Duration = Duration::from_secs(5);
-/// Drops kept that long; more of them than this are recorded as unknown at once.
-const MOST_UNKNOWN: usize = 4096;
 /// Looking for namespaces visits every one of them, so without a sign of change it is done seldom.
 const REFRESH_AT_LEAST: Duration = Duration::from_secs(10);
 /// Never more often than this, whoever asks.
@@ -102,8 +99,8 @@ struct Turning {
     signs: Signs,
     refreshed: Instant,
     settling_until: Instant,
-    /// Drops whose namespace is not known yet, and when they were drained.
-    unknown: Vec<(Instant, trace::Drop)>,
+    /// Drops whose namespace is not known yet.
+    unknown: Unknown<trace::Drop>,
     /// Drops that wait for room in `batches`.
     ready: Vec<trace::Drop>,
     waiting: Vec<oneshot::Sender<()>>,
@@ -122,7 +119,7 @@ impl Node {
             signs: Signs::look(),
             refreshed: now,
             settling_until: now + SETTLING,
-            unknown: Vec::new(),
+            unknown: Unknown::default(),
             ready: Vec::new(),
             waiting: Vec::new(),
             drain_trouble: None,
@@ -213,33 +210,22 @@ impl Turning {
                     let mut seen = self.node.seen.lock().unwrap_or_else(PoisonError::into_inner);
                     seen.lost = drained.lost;
                     drop(seen);
-                    self.unknown.extend(drained.drops.into_iter().map(|drop| (begun, drop)));
+                    self.unknown.add(drained.drops, begun);
                     self.drain_trouble = None;
                 }
                 Err(error) => self.drain_trouble = Some(in_words(&error)),
             }
             self.node.metrics.drain_seconds.observe(begun.elapsed().as_secs_f64());
         }
-        if self.unknown.iter().any(|(_, drop)| self.places.get(drop.netns_cookie).is_none()) {
+        let places = &self.places;
+        if self.unknown.any(|drop| places.get(drop.netns_cookie).is_none()) {
             self.refresh(REFRESH_AT_MOST);
         }
-        self.attribute(begun);
-        self.hand_on();
-    }
-
-    /// Moves the drops whose namespace is known, or will not become known, to `ready`.
-    fn attribute(&mut self, now: Instant) {
-        let crowded = self.unknown.len() > MOST_UNKNOWN;
         let places = &self.places;
-        let (ready, unknown): (Vec<_>, Vec<_>) = self.unknown.drain(..).partition(|(since, drop)| {
-            crowded
-                // Nothing told its namespace: waiting tells no more.
-                || drop.netns_cookie == 0
-                || places.get(drop.netns_cookie).is_some()
-                || now.duration_since(*since) >= UNKNOWN_FOR
-        });
-        self.unknown = unknown;
-        self.ready.extend(ready.into_iter().map(|(_, drop)| drop));
+        // A cookie of 0: nothing told the namespace, and waiting tells no more.
+        let settled = |drop: &trace::Drop| drop.netns_cookie == 0 || places.get(drop.netns_cookie).is_some();
+        self.ready.extend(self.unknown.settle(begun, settled));
+        self.hand_on();
     }
 
     /// Gives the ready drops to the publisher. If it is busy they wait here, and further ones in the kernel's maps.
@@ -310,14 +296,15 @@ impl Turning {
         };
         let mut why = format!("no network namespace on {node} belongs to a pod with {by}");
         if let Some(gap) = self.node.namespaces.gaps().first() {
-            why.push_str(&format!("; {} could not be read ({gap})", self.node.namespaces.gaps().len()));
+            let unread = self.node.namespaces.gaps().len();
+            why = format!("{why}; {unread} could not be read ({gap})");
         }
         Gap::new(format!("network namespace of pod {}", target.key), why)
             .with_remedy("check that the pod runs on this node, and `why-dropped-agent preflight` there")
     }
 
     fn end(mut self, done: oneshot::Sender<()>) {
-        self.ready.extend(self.unknown.drain(..).map(|(_, drop)| drop));
+        self.ready.extend(self.unknown.settle(Instant::now(), |_| true));
         self.waiting.push(done);
         let batch = Batch { drops: self.ready, places: self.places, done: self.waiting };
         // The publisher is waited for: it ends once this sender is gone. A dead one has nothing to tell.

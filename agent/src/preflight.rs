@@ -56,14 +56,15 @@ pub fn render_json(sources: &[SourceState]) -> String {
 
 /// The text with its control characters escaped: some of it comes from the kernel or from tools.
 fn printable(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut kept, character| {
+    let mut kept = String::with_capacity(text.len());
+    for character in text.chars() {
         if character.is_control() {
-            kept.extend(character.escape_default())
+            kept.extend(character.escape_default());
         } else {
-            kept.push(character)
+            kept.push(character);
         }
-        kept
-    })
+    }
+    kept
 }
 
 const fn word(health: SourceHealth) -> &'static str {

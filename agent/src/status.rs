@@ -21,9 +21,9 @@ use crate::walks::{KernelSource, Patience, RuleCache, Rules};
 const EVERY: Duration = Duration::from_secs(2);
 /// How often the sources are probed again: a tool may be installed, a namespace may become unreadable. It starts
 /// processes and visits namespaces, so not more often.
-const PREFLIGHT_EVERY: Duration = Duration::from_secs(60);
+const PREFLIGHT_EVERY: Duration = Duration::from_mins(1);
 /// How old the rules may be from which the Service proxy is told, when no question has had them read since.
-const PROXY_AT_LEAST: Duration = Duration::from_secs(60);
+const PROXY_AT_LEAST: Duration = Duration::from_mins(1);
 
 /// Everything the status is made from.
 pub struct Reporter {

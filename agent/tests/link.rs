@@ -173,7 +173,7 @@ async fn status_of(stream: &mut Stream, wanted: impl Fn(&v1::Status) -> bool) ->
 
 #[tokio::test]
 async fn says_who_it_is_and_what_it_sees() {
-    let mut collector = Collector::start(LOOPBACK).await;
+    let mut collector = Collector::start(LOOPBACK);
     let agent = start(&[url(&collector)], Pace::default(), |_| {});
     let mut stream = collector.accept().await;
     assert_eq!((stream.hello.node.as_str(), stream.hello.boot.as_str()), ("node-1", "boot-1"));
@@ -194,7 +194,7 @@ async fn says_who_it_is_and_what_it_sees() {
 
 #[tokio::test]
 async fn unacknowledged_records_are_sent_again_on_the_next_stream() {
-    let mut collector = Collector::start(LOOPBACK).await;
+    let mut collector = Collector::start(LOOPBACK);
     let agent = start(&[url(&collector)], Pace::default(), |_| {});
     agent.outbox.push([record(), record(), record()]);
     let mut stream = collector.accept().await;
@@ -225,7 +225,7 @@ async fn unacknowledged_records_are_sent_again_on_the_next_stream() {
 
 #[tokio::test]
 async fn comes_back_to_a_collector_that_was_away() {
-    let mut collector = Collector::start(LOOPBACK).await;
+    let mut collector = Collector::start(LOOPBACK);
     let address = collector.address;
     let agent = start(&[url(&collector)], Pace::default(), |_| {});
     let stream = collector.accept().await;
@@ -235,7 +235,7 @@ async fn comes_back_to_a_collector_that_was_away() {
     agent.outbox.push([record()]);
     let away = wait_until(|| agent.health.ready().text.contains("away:")).await;
     assert!(away, "{}", agent.health.ready().text);
-    let mut collector = Collector::start(address).await;
+    let mut collector = Collector::start(address);
     let mut stream = collector.accept().await;
     stream.welcome(0).await;
     assert_eq!(sequences(&stream.drops().await), [1]);
@@ -244,7 +244,7 @@ async fn comes_back_to_a_collector_that_was_away() {
 
 #[tokio::test]
 async fn each_url_is_tried_in_turn() {
-    let mut collector = Collector::start(LOOPBACK).await;
+    let mut collector = Collector::start(LOOPBACK);
     let closed = std::net::TcpListener::bind(LOOPBACK).and_then(|l| l.local_addr()).expect("binds");
     let agent = start(&[format!("http://{closed}"), url(&collector)], Pace::default(), |_| {});
     let mut stream = collector.accept().await;
@@ -256,7 +256,7 @@ async fn each_url_is_tried_in_turn() {
 
 #[tokio::test]
 async fn a_remembered_address_leads_there_when_the_name_does_not() {
-    let mut collector = Collector::start(LOOPBACK).await;
+    let mut collector = Collector::start(LOOPBACK);
     let directory = tempfile::tempdir().expect("a directory");
     // `.invalid` never resolves (RFC 2606): only the memory of an earlier run helps.
     let name = format!("http://collector.invalid:{}", collector.address.port());
@@ -272,7 +272,7 @@ async fn a_remembered_address_leads_there_when_the_name_does_not() {
 
 #[tokio::test]
 async fn the_token_is_shown() {
-    let mut collector = Collector::start(LOOPBACK).await;
+    let mut collector = Collector::start(LOOPBACK);
     let directory = tempfile::tempdir().expect("a directory");
     let file: PathBuf = directory.path().join("token");
     std::fs::write(&file, "secret\n").expect("writes");
@@ -283,7 +283,7 @@ async fn the_token_is_shown() {
 
 #[tokio::test]
 async fn probes_are_answered_side_by_side_and_each_in_its_time() {
-    let mut collector = Collector::start(LOOPBACK).await;
+    let mut collector = Collector::start(LOOPBACK);
     let agent = start(&[url(&collector)], Pace { probes_at_once: 2, ..Pace::default() }, |_| {});
     let mut stream = collector.accept().await;
     stream.welcome(0).await;
@@ -309,7 +309,7 @@ async fn probes_are_answered_side_by_side_and_each_in_its_time() {
 
 #[tokio::test]
 async fn a_probe_for_another_node_or_of_an_unknown_kind_is_a_gap() {
-    let mut collector = Collector::start(LOOPBACK).await;
+    let mut collector = Collector::start(LOOPBACK);
     let agent = start(&[url(&collector)], Pace::default(), |_| {});
     let mut stream = collector.accept().await;
     stream.welcome(0).await;
@@ -333,7 +333,7 @@ async fn a_probe_for_another_node_or_of_an_unknown_kind_is_a_gap() {
 
 #[tokio::test]
 async fn records_made_before_an_answer_go_before_it() {
-    let mut collector = Collector::start(LOOPBACK).await;
+    let mut collector = Collector::start(LOOPBACK);
     let agent = start(&[url(&collector)], Pace::default(), |_| {});
     let mut stream = collector.accept().await;
     stream.welcome(0).await;
@@ -352,7 +352,7 @@ async fn records_made_before_an_answer_go_before_it() {
 
 #[tokio::test]
 async fn a_silent_collector_is_left_and_dialled_again() {
-    let mut collector = Collector::start(LOOPBACK).await;
+    let mut collector = Collector::start(LOOPBACK);
     let pace = Pace {
         ping_after: Duration::from_millis(50),
         silent_for: Duration::from_millis(250),
@@ -380,7 +380,7 @@ async fn a_silent_collector_is_left_and_dialled_again() {
 
 #[tokio::test]
 async fn a_collector_that_never_welcomes_is_given_up() {
-    let mut collector = Collector::start(LOOPBACK).await;
+    let mut collector = Collector::start(LOOPBACK);
     let pace = Pace { welcome_within: Duration::from_millis(100), ..Pace::default() };
     let agent = start(&[url(&collector)], pace, |_| {});
     let silent = collector.accept().await;
@@ -402,7 +402,7 @@ async fn a_collector_that_never_welcomes_is_given_up() {
 
 #[tokio::test]
 async fn the_last_records_are_sent_before_it_stops() {
-    let mut collector = Collector::start(LOOPBACK).await;
+    let mut collector = Collector::start(LOOPBACK);
     let agent = start(&[url(&collector)], Pace::default(), |_| {});
     let mut stream = collector.accept().await;
     stream.welcome(0).await;
@@ -425,4 +425,39 @@ async fn wait_until(condition: impl Fn() -> bool) -> bool {
     })
     .await
     .is_ok()
+}
+
+#[tokio::test]
+async fn over_tls_only_a_collector_it_can_verify_is_accepted() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    let identity = tonic::transport::Identity::from_pem(made.cert.pem(), made.signing_key.serialize_pem());
+    let stranger = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    let (ca, other) = (directory.path().join("ca.pem"), directory.path().join("other.pem"));
+    std::fs::write(&ca, made.cert.pem()).expect("writes");
+    std::fs::write(&other, stranger.cert.pem()).expect("writes");
+    let token = directory.path().join("token");
+    std::fs::write(&token, "secret").expect("writes");
+
+    let mut collector = Collector::serve_tls(std::net::TcpListener::bind(LOOPBACK).expect("binds"), identity);
+    let url = format!("https://localhost:{}", collector.address.port());
+    let distrustful =
+        start(std::slice::from_ref(&url), Pace::default(), |config| config.ca_file = Some(other));
+    let away = wait_until(|| distrustful.health.ready().text.contains("away:")).await;
+    assert!(
+        away && distrustful.health.ready().text.contains("certificate"),
+        "{}",
+        distrustful.health.ready().text
+    );
+    distrustful.stop().await;
+
+    let agent = start(&[url], Pace::default(), |config| {
+        config.ca_file = Some(ca);
+        config.token_file = Some(token);
+    });
+    let mut stream = collector.accept().await;
+    assert_eq!(stream.authorization.as_deref(), Some("Bearer secret"));
+    stream.welcome(0).await;
+    status_of(&mut stream, |_| true).await;
+    agent.stop().await;
 }

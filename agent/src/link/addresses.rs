@@ -49,8 +49,9 @@ impl KnownAddresses {
             *text != url.text || seen <= PER_URL
         });
         let Some(file) = &self.file else { return Ok(()) };
-        let text: String = self.entries.iter().map(|(url, address)| format!("{url} {address}\n")).collect();
-        replace(file, text.as_bytes())
+        let lines: Vec<String> =
+            self.entries.iter().map(|(url, address)| format!("{url} {address}\n")).collect();
+        replace(file, lines.concat().as_bytes())
     }
 }
 

@@ -27,7 +27,7 @@ const WINDOW: u64 = 1024;
 /// Probes that are given less than this cannot be answered in time by anybody.
 const SHORTEST_PROBE: Duration = Duration::from_millis(20);
 /// Longer than any first read of a big rule set (5 s); a longer wait is a confused peer.
-const LONGEST_PROBE: Duration = Duration::from_secs(60);
+const LONGEST_PROBE: Duration = Duration::from_mins(1);
 
 /// A stream on which the collector has welcomed us.
 pub(super) struct Opened {

@@ -12,7 +12,7 @@ use model::evidence::Location;
 const PER_SECOND: u32 = 20;
 /// A flow that goes on being dropped is walked again after this long, so that a question about the last ten minutes
 /// finds a walk among them.
-const AGAIN_AFTER: Duration = Duration::from_secs(60);
+const AGAIN_AFTER: Duration = Duration::from_mins(1);
 /// Flows remembered in each of two generations; about 2 MB in all.
 const GENERATION: usize = 8192;
 

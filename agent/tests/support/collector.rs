@@ -1,5 +1,7 @@
 //! A collector that does what the test says: a real gRPC server whose accepted streams the test drives by hand.
 
+#![allow(dead_code, reason = "each test binary uses a part")]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -43,12 +45,30 @@ struct Service {
 
 impl Collector {
     /// Listens on `address` (port 0: any).
-    pub async fn start(address: SocketAddr) -> Self {
-        let listener = TcpListener::bind(address).await.expect("the collector's port should be free");
+    pub fn start(address: SocketAddr) -> Self {
+        Self::serve(std::net::TcpListener::bind(address).expect("the collector's port should be free"))
+    }
+
+    /// Takes over a listener, which may be in another network namespace.
+    pub fn serve(listener: std::net::TcpListener) -> Self {
+        Self::serve_by(tonic::transport::Server::builder(), listener)
+    }
+
+    /// The same over TLS.
+    pub fn serve_tls(listener: std::net::TcpListener, identity: tonic::transport::Identity) -> Self {
+        let tls = tonic::transport::ServerTlsConfig::new().identity(identity);
+        let server =
+            tonic::transport::Server::builder().tls_config(tls).expect("the identity should be usable");
+        Self::serve_by(server, listener)
+    }
+
+    fn serve_by(mut server: tonic::transport::Server, listener: std::net::TcpListener) -> Self {
+        listener.set_nonblocking(true).expect("a listener can be made non-blocking");
+        let listener = TcpListener::from_std(listener).expect("inside the runtime");
         let address = listener.local_addr().expect("a bound socket has an address");
         let (sender, streams) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
-        let server = tonic::transport::Server::builder()
+        let server = server
             .add_service(AgentLinkServer::new(Service { streams: sender }))
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
         let server = tokio::spawn(async move {
@@ -112,7 +132,7 @@ impl Stream {
         match found.await {
             Ok(Ok(found)) => found,
             Ok(Err(end)) => panic!("waiting for {what}: {end}; before it came {:?}", self.passed_over),
-            Err(_) => panic!("no {what} within {PATIENCE:?}; what came: {:?}", self.passed_over),
+            Err(late) => panic!("no {what} ({late}) within {PATIENCE:?}; what came: {:?}", self.passed_over),
         }
     }
 
