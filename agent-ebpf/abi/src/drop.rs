@@ -104,3 +104,66 @@ impl Counter {
 const _: () = assert!(size_of::<DropKey>() == 64 && align_of::<DropKey>() == 8);
 const _: () = assert!(size_of::<DropValue>() == 40 && align_of::<DropValue>() == 8);
 const _: () = assert!(size_of::<TotalKey>() == 16 && align_of::<TotalKey>() == 8);
+
+#[cfg(test)]
+mod tests {
+    use core::mem::offset_of;
+
+    use super::*;
+
+    /// Each field begins where the one before it ends, so no byte is left to the compiler.
+    #[test]
+    fn every_byte_belongs_to_a_field() {
+        let key = [
+            (offset_of!(DropKey, netns), 8),
+            (offset_of!(DropKey, location), 8),
+            (offset_of!(DropKey, src), 16),
+            (offset_of!(DropKey, dst), 16),
+            (offset_of!(DropKey, reason), 4),
+            (offset_of!(DropKey, flags), 4),
+            (offset_of!(DropKey, server_port), 2),
+            (offset_of!(DropKey, protocol), 1),
+            (offset_of!(DropKey, family), 1),
+            (offset_of!(DropKey, padding), 4),
+        ];
+        let value = [
+            (offset_of!(DropValue, count), 8),
+            (offset_of!(DropValue, first_ns), 8),
+            (offset_of!(DropValue, last_ns), 8),
+            (offset_of!(DropValue, mark), 4),
+            (offset_of!(DropValue, in_ifindex), 4),
+            (offset_of!(DropValue, ifindex), 4),
+            (offset_of!(DropValue, client_port), 2),
+            (offset_of!(DropValue, padding), 2),
+        ];
+        let total = [
+            (offset_of!(TotalKey, netns), 8),
+            (offset_of!(TotalKey, reason), 4),
+            (offset_of!(TotalKey, padding), 4),
+        ];
+        for (name, fields, size) in [
+            ("DropKey", key.as_slice(), size_of::<DropKey>()),
+            ("DropValue", value.as_slice(), size_of::<DropValue>()),
+            ("TotalKey", total.as_slice(), size_of::<TotalKey>()),
+        ] {
+            let end = fields.iter().fold(0, |end, &(offset, len)| {
+                assert_eq!(offset, end, "{name} has a gap");
+                end + len
+            });
+            assert_eq!(end, size, "{name} has a tail");
+        }
+    }
+
+    #[test]
+    fn counters_have_places_of_their_own_within_the_array() {
+        let all = [
+            Counter::SeenFirst,
+            Counter::SeenSecond,
+            Counter::NoRoom,
+            Counter::NoRoomInTotals,
+            Counter::NoNetns,
+        ];
+        assert!(all.iter().enumerate().all(|(place, counter)| counter.index() as usize == place));
+        assert_eq!(all.len(), Counter::LEN as usize);
+    }
+}

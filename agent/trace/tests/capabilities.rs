@@ -53,10 +53,9 @@ fn ready(test: &str) -> bool {
 }
 
 fn load() -> Result<(), LoadError> {
-    Tracer::load(&Config { scope: Scope::Only }).and_then(|mut tracer| {
-        tracer.drain().expect("drain");
-        Ok(())
-    })
+    let mut tracer = Tracer::load(&Config { scope: Scope::Only })?;
+    tracer.drain().expect("drain");
+    Ok(())
 }
 
 #[test]
