@@ -7,11 +7,15 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::{DropRecord, RecordId};
+use prost::Message as _;
+use proto::convert;
 use tokio::sync::Notify;
 
-/// Records kept while the collector is away. A record with its walk is a few KB, so this is about 30 MB at worst, and
-/// at 10 records a second nearly 14 minutes of an absent collector.
+/// Records kept while the collector is away: at 10 records a second nearly 14 minutes of it.
 pub const DEFAULT_CAPACITY: usize = 8192;
+/// Bytes of walks kept with them, as sent. A walk through a Service with thousands of endpoints has hundreds of KB, and
+/// in memory some three times that; with this the agent stays below 100 MB with a full outbox.
+const MOST_WALK_BYTES: usize = 16 * 1024 * 1024;
 
 /// Who makes the records: the first two parts of every record's id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,10 +42,17 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Queue {
-    records: VecDeque<Arc<DropRecord>>,
+    records: VecDeque<Kept>,
+    walk_bytes: usize,
     last_sequence: u64,
     cut_packets: u64,
     cut_records: u64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    record: Arc<DropRecord>,
+    walk_bytes: usize,
 }
 
 /// What the outbox holds and lost.
@@ -81,13 +92,12 @@ impl Outbox {
                 boot: self.shared.origin.boot.clone(),
                 sequence: queue.last_sequence,
             };
-            if queue.records.len() >= self.shared.capacity
-                && let Some(cut) = queue.records.pop_front()
-            {
-                queue.cut_records += 1;
-                queue.cut_packets = queue.cut_packets.saturating_add(cut.count);
+            let walk_bytes = record.walk.as_deref().map_or(0, |walk| convert::walk(walk).encoded_len());
+            queue.walk_bytes += walk_bytes;
+            queue.records.push_back(Kept { record: Arc::new(record), walk_bytes });
+            while queue.records.len() > self.shared.capacity || queue.walk_bytes > MOST_WALK_BYTES {
+                queue.cut_oldest();
             }
-            queue.records.push_back(Arc::new(record));
         }
         let grew = queue.last_sequence != before;
         drop(queue);
@@ -99,8 +109,8 @@ impl Outbox {
     /// At most `most` unacknowledged records with a sequence above `cursor`, oldest first.
     pub fn after(&self, cursor: u64, most: usize) -> Vec<Arc<DropRecord>> {
         let queue = self.lock();
-        let start = queue.records.partition_point(|record| record.id.sequence <= cursor);
-        queue.records.range(start..).take(most).cloned().collect()
+        let start = queue.records.partition_point(|kept| kept.record.id.sequence <= cursor);
+        queue.records.range(start..).take(most).map(|kept| Arc::clone(&kept.record)).collect()
     }
 
     /// Returns once there is an unacknowledged record above `cursor`.
@@ -110,7 +120,7 @@ impl Outbox {
             let filled = self.shared.filled.notified();
             tokio::pin!(filled);
             filled.as_mut().enable();
-            if self.lock().records.back().is_some_and(|record| record.id.sequence > cursor) {
+            if self.lock().records.back().is_some_and(|kept| kept.record.id.sequence > cursor) {
                 return;
             }
             filled.await;
@@ -121,8 +131,9 @@ impl Outbox {
     /// never made is capped, so a confused peer cannot make later records vanish.
     pub fn acknowledge(&self, sequence: u64) {
         let mut queue = self.lock();
-        let done = queue.records.partition_point(|record| record.id.sequence <= sequence);
-        queue.records.drain(..done);
+        let done = queue.records.partition_point(|kept| kept.record.id.sequence <= sequence);
+        let freed: usize = queue.records.drain(..done).map(|kept| kept.walk_bytes).sum();
+        queue.walk_bytes -= freed;
     }
 
     /// The number of the latest record made; 0 before the first.
@@ -147,10 +158,20 @@ impl Outbox {
     }
 }
 
+impl Queue {
+    fn cut_oldest(&mut self) {
+        if let Some(Kept { record, walk_bytes }) = self.records.pop_front() {
+            self.walk_bytes -= walk_bytes;
+            self.cut_records += 1;
+            self.cut_packets = self.cut_packets.saturating_add(record.count);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::drop_record;
+    use crate::testing::{drop_record, walk};
 
     fn outbox(capacity: usize) -> Outbox {
         Outbox::new(Origin { node: "node-1".to_owned(), boot: "b-1".to_owned() }, capacity)
@@ -190,6 +211,25 @@ mod tests {
         assert_eq!(sequences(&outbox.after(0, 10)), [3, 4, 5]);
         let depth = outbox.depth();
         assert_eq!((depth.waiting, depth.made, depth.cut_records, depth.cut_packets), (3, 5, 2, 1 + 2));
+    }
+
+    #[test]
+    fn walks_are_bounded_by_their_bytes() {
+        let outbox = outbox(1000);
+        let mut record = drop_record(1);
+        record.walk = Some(Box::new(walk(30_000)));
+        let bytes = convert::walk(&walk(30_000)).encoded_len();
+        let fit = MOST_WALK_BYTES / bytes;
+        assert!(fit > 2, "{bytes} bytes each prove nothing");
+        outbox.push(std::iter::repeat_n(record.clone(), fit + 2));
+        assert_eq!((outbox.depth().waiting, outbox.depth().cut_records), (fit, 2));
+        outbox.acknowledge(outbox.last_sequence());
+        outbox.push(std::iter::repeat_n(record, fit));
+        assert_eq!(
+            (outbox.depth().waiting, outbox.depth().cut_records),
+            (fit, 2),
+            "what was sent gives its room back"
+        );
     }
 
     #[test]

@@ -26,6 +26,10 @@ const MOST_PODS: usize = 64;
 /// A frugal reader spends at most a twentieth of a core on reading again.
 const FRUGAL_SHARE: u32 = 20;
 
+/// Signs of change do not cover everything (policy routing, gateways outside the main table), so what is at hand is
+/// read again after this long even without one. A question then costs one read more, at most once in this time.
+const READ_AT_LEAST: Duration = Duration::from_mins(1);
+
 /// Where rules come from.
 pub trait RuleSource: Send + Sync + 'static {
     /// A namespace.
@@ -120,7 +124,8 @@ impl<S: RuleSource> RuleCache<S> {
         let Some(mut known) = entry.take() else {
             return entry.insert(self.read(space, None)).rules.clone();
         };
-        let change = self.source.change(space, &known.token);
+        let aged = known.read.elapsed() >= READ_AT_LEAST;
+        let change = if aged { Change::CannotTell } else { self.source.change(space, &known.token) };
         let rested = known.read.elapsed() >= known.took * FRUGAL_SHARE;
         let kept = match (change, patience) {
             (Change::Unchanged, _) => {

@@ -36,11 +36,13 @@ pub(super) fn batch(records: &[Arc<DropRecord>]) -> (v1::Drops, Option<u64>) {
 pub(super) fn answer(id: u64, outcome: &ProbeOutcome) -> Said {
     let sent = convert::probe_answer(id, outcome);
     let bytes = size(&sent);
-    if bytes <= MOST_BYTES_OF_AN_ITEM {
+    let why = if bytes > MOST_BYTES_OF_AN_ITEM {
+        format!("it takes {bytes} bytes, more than the {MOST_BYTES_OF_AN_ITEM} that one message carries")
+    } else if let Err(error) = convert::probe_answer_to_model(sent.clone()) {
+        format!("the collector would not take it: {error}")
+    } else {
         return Said::ProbeAnswer(sent);
-    }
-    let why =
-        format!("it takes {bytes} bytes, more than the {MOST_BYTES_OF_AN_ITEM} that one message carries");
+    };
     let gap = Gap::new("the answer of this node", why).with_remedy("ask for one backend's address instead");
     Said::ProbeAnswer(convert::probe_answer(id, &ProbeOutcome::Failed(gap)))
 }
@@ -63,10 +65,14 @@ pub(super) fn status_text(status: &tonic::Status) -> String {
     format!("{:?}: {}", status.code(), message.escape_debug())
 }
 
-/// A record that is too large loses its walk, not its place in the sequence.
+/// A record that the other side would not take loses its walk, not its place in the sequence: a stream that ends over
+/// one record would end over it for ever.
 fn record_within_bounds(record: &DropRecord) -> v1::DropRecord {
     let mut sent = convert::drop_record(record);
-    if size(&sent) > MOST_BYTES_OF_AN_ITEM {
+    let taken = |sent: &v1::DropRecord| {
+        size(sent) <= MOST_BYTES_OF_AN_ITEM && convert::drop_to_model(sent.clone()).is_ok()
+    };
+    if sent.walk.is_some() && !taken(&sent) {
         sent.walk = None;
     }
     sent
@@ -94,10 +100,10 @@ mod tests {
 
     #[test]
     fn a_batch_stays_under_its_bytes_and_goes_on_where_it_ended() {
-        let records = numbered(40, 1_500);
+        let records = numbered(60, 1_000);
         let one = size(&convert::drop_record(&records[0]));
         assert!(
-            one * 40 > MOST_BYTES_OF_A_BATCH && one < MOST_BYTES_OF_AN_ITEM,
+            one * 60 > MOST_BYTES_OF_A_BATCH && one < MOST_BYTES_OF_AN_ITEM,
             "{one} bytes each prove nothing"
         );
         let mut taken = 0;
@@ -115,14 +121,20 @@ mod tests {
     }
 
     #[test]
-    fn a_huge_walk_is_left_out_and_a_huge_answer_becomes_a_gap() {
-        let records = numbered(1, 40_000);
-        let (sent, last) = batch(&records);
-        assert_eq!((sent.records.len(), last), (1, Some(1)));
-        assert_eq!(sent.records[0].walk, None);
-        let outcome = ProbeOutcome::Walk(Box::new(walk(40_000)));
-        let Said::ProbeAnswer(sent) = answer(7, &outcome) else { panic!("not an answer") };
-        assert_eq!(sent.id, 7);
-        assert!(matches!(sent.outcome, Some(v1::probe_answer::Outcome::Failed(_))), "{:?}", sent.outcome);
+    fn a_walk_that_would_not_be_taken_is_left_out_and_an_answer_becomes_a_gap() {
+        // Too many bytes, and more steps than the schema's readers take.
+        for (steps, word) in [(40_000, "bytes"), (2_000, "steps")] {
+            let records = numbered(1, steps);
+            let (sent, last) = batch(&records);
+            assert_eq!((sent.records.len(), last), (1, Some(1)));
+            assert_eq!(sent.records[0].walk, None);
+            let outcome = ProbeOutcome::Walk(Box::new(walk(steps)));
+            let Said::ProbeAnswer(sent) = answer(7, &outcome) else { panic!("not an answer") };
+            assert_eq!(sent.id, 7);
+            let Some(v1::probe_answer::Outcome::Failed(gap)) = sent.outcome else {
+                panic!("{steps} steps were sent")
+            };
+            assert!(gap.why.contains(word), "{gap:?}");
+        }
     }
 }

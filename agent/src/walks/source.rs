@@ -1,4 +1,4 @@
-//! Rules from the running kernel, and a sign of change that covers everything a walk uses, not the rules alone.
+//! Rules from the running kernel, and a sign of change that covers nearly everything a walk uses, not the rules alone.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs::File;
@@ -21,8 +21,9 @@ pub struct Token {
     surroundings: Option<u64>,
 }
 
-/// Texts that change when interfaces, addresses, routes, policy routing or forwarding do, as the thread's own network
-/// namespace shows them (net/ipv4/fib_trie.c, net/ipv6/route.c, net/ipv6/addrconf.c, net/core/net-procfs.c).
+/// Texts that change when addresses, routes or forwarding do, as the thread's own network namespace shows them
+/// (net/ipv4/fib_trie.c, net/ipv6/route.c, net/ipv6/addrconf.c). No such text has policy routing rules, or the gateways
+/// of IPv4 tables other than the main one.
 const SURROUNDINGS: [&str; 8] = [
     "/proc/thread-self/net/route",
     "/proc/thread-self/net/fib_trie",
