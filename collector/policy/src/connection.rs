@@ -56,7 +56,7 @@ pub(crate) enum View<'a> {
 impl<'a> View<'a> {
     pub(crate) fn of(index: &PolicyIndex<'a>, end: &'a End) -> Result<Self, Doubt> {
         Ok(match end {
-            End::Pod(key) => match index.set().pods.get(key) {
+            End::Pod(key) => match index.pod(key) {
                 Some(pod) => View::Pod(pod),
                 None => return Err(Doubt::NoSuchPod(key.clone())),
             },

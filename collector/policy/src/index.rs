@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
-use model::objects::{NetworkPolicy, ObjectSet, Operator};
+use model::objects::{Key, NetworkPolicy, ObjectSet, Operator, Pod};
 
 use crate::connection::View;
 
@@ -23,6 +23,7 @@ struct Namespace<'a> {
 pub struct PolicyIndex<'a> {
     set: &'a ObjectSet,
     namespaces: HashMap<&'a str, Namespace<'a>>,
+    pods: HashMap<&'a Key, &'a Pod>,
     owners: HashMap<IpAddr, View<'a>>,
 }
 
@@ -62,12 +63,17 @@ impl<'a> PolicyIndex<'a> {
                 owners.insert(*address, View::Pod(pod));
             }
         }
-        Self { set, namespaces, owners }
+        Self { set, namespaces, pods: set.pods.iter().collect(), owners }
     }
 
     /// The set that was arranged.
     pub const fn set(&self) -> &'a ObjectSet {
         self.set
+    }
+
+    /// A pod by name.
+    pub(crate) fn pod(&self, key: &Key) -> Option<&'a Pod> {
+        self.pods.get(key).copied()
     }
 
     /// Whose address it is.
