@@ -2,6 +2,7 @@
 //!
 //! Everything is taken from the cause files themselves; nothing is written twice.
 
+use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use model::Stage;
@@ -68,18 +69,10 @@ pub fn markdown() -> Vec<(String, String)> {
             (format!("{}.md", entry.id), text)
         })
         .collect();
-    let rows: String = catalogue()
-        .iter()
-        .map(|entry| {
-            format!(
-                "| [{0}]({0}.md) | `{1}` | {2} | {3} |\n",
-                entry.id,
-                entry.slug,
-                entry.stage.word(),
-                entry.title
-            )
-        })
-        .collect();
+    let mut rows = String::new();
+    for Entry { id, slug, title, stage, .. } in catalogue() {
+        let _ = writeln!(rows, "| [{id}]({id}.md) | `{slug}` | {} | {title} |", stage.word());
+    }
     let index = format!(
         "<!-- Written by `cargo xtask codegen` from the cause files. -->\n\n# Causes\n\n\
          Why a connection fails, as far as why-dropped can tell. Letters: D DNS, S Service, E endpoints, N policy,\n\
@@ -112,10 +105,8 @@ pub fn next_id(letter: char) -> String {
     let reserved = match letter {
         'D' => 15,
         'S' => 25,
-        'E' => 9,
-        'N' => 20,
-        'K' => 20,
-        'C' => 9,
+        'E' | 'C' => 9,
+        'N' | 'K' => 20,
         'P' => 17,
         'H' => 26,
         'I' => 10,

@@ -117,18 +117,17 @@ pub(crate) fn finding(
 ) -> Finding {
     let first = denial.ways.first().copied().unwrap_or_default();
     let way = &facts.ways[first];
-    let (place, verdict) = match denial.stops.first() {
-        Some(stop) => (stop.place.clone(), stop.verdict()),
-        None => {
-            let (node, stage) = match direction {
-                Direction::Egress => (facts.source.node, Stage::SourceNode),
-                Direction::Ingress if way.same_node => (way.node, Stage::SourceNode),
-                Direction::Ingress => (way.node, Stage::DestinationNode),
-            };
-            // Most engines drop; where the rules were not seen, silence is the likelier sight.
-            let place = node.map_or(Place::intent(stage), |node| Place::node(node, stage));
-            (place, Verdict::Dropped)
-        }
+    let (place, verdict) = if let Some(stop) = denial.stops.first() {
+        (stop.place.clone(), stop.verdict())
+    } else {
+        let (node, stage) = match direction {
+            Direction::Egress => (facts.source.node, Stage::SourceNode),
+            Direction::Ingress if way.same_node => (way.node, Stage::SourceNode),
+            Direction::Ingress => (way.node, Stage::DestinationNode),
+        };
+        // Most engines drop; where the rules were not seen, silence is the likelier sight.
+        let place = node.map_or(Place::intent(stage), |node| Place::node(node, stage));
+        (place, Verdict::Dropped)
     };
     let sure = Sure::by(proof(facts, direction, denial));
     let governed = end(facts, direction, way.name());

@@ -26,7 +26,7 @@ pub fn diagnose(case: &Case) -> Explanation {
         certainty: answer.certainty,
         basis: answer.basis,
         question: question::words(&facts),
-        paths: path::paths(&facts),
+        paths: path::paths(&facts, &rulings.found),
         policy: facts.policy_answer(),
         ruled_out: rulings.ruled_out,
         not_checked: not_checked::gaps(&facts, rulings.cannot_tell),
@@ -61,6 +61,7 @@ fn rule_all(facts: &Facts<'_>) -> Rulings {
             Ruling::NotApplicable => {}
         }
     }
+    rulings.ruled_out.sort_by(|a, b| by_id(&a.id).cmp(&by_id(&b.id)));
     rulings.found.retain(|finding| !superseded.contains(finding.inner.id.as_str()));
     rulings
 }
@@ -80,19 +81,25 @@ fn settle(facts: &Facts<'_>, units: &Units, found: &mut [Finding]) {
         }
         finding.inner.affects = affects(facts, &finding.touches);
     }
-    found.sort_by(|a, b| rank(a).cmp(&rank(b)));
+    found.sort_by_key(rank);
 }
 
 fn rank(finding: &Finding) -> (bool, std::cmp::Reverse<model::Certainty>, model::Stage, String, u32) {
     let inner = &finding.inner;
-    let (letter, number) = inner.id.split_at(inner.id.len().min(1));
+    let (letter, number) = by_id(&inner.id);
     (
         inner.effect == Effect::Note,
         std::cmp::Reverse(inner.certainty),
         inner.at.stage,
         letter.to_owned(),
-        number.parse().unwrap_or(u32::MAX),
+        number,
     )
+}
+
+/// Ids in reading order: letter, then number.
+fn by_id(id: &str) -> (&str, u32) {
+    let (letter, number) = id.split_at(id.len().min(1));
+    (letter, number.parse().unwrap_or(u32::MAX))
 }
 
 /// How many of the Service's endpoints a finding touches.
@@ -105,3 +112,6 @@ fn affects(facts: &Facts<'_>, touches: &Touches) -> Option<Affects> {
     let number = |set: &BTreeSet<String>| u32::try_from(set.len()).unwrap_or(u32::MAX);
     Some(Affects { backends: number(&hit), of: number(&all) })
 }
+
+#[cfg(test)]
+mod tests;

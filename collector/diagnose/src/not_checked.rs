@@ -25,6 +25,7 @@ pub(crate) fn gaps(facts: &Facts<'_>, cannot_tell: Vec<Gap>) -> Vec<Gap> {
     all.extend(walk_gaps(facts));
     all.extend(case.gaps.iter().cloned());
     all.extend(case.objects.gaps.iter().cloned());
+    all.extend(names(facts));
     all.extend(families(facts));
     all.extend(losses(facts));
     let left = left_out(case, facts);
@@ -48,6 +49,13 @@ fn walk_gaps(facts: &Facts<'_>) -> Vec<Gap> {
     let walks = facts.attempts.iter().filter_map(|attempt| attempt.walk.as_ref().ok());
     let arrivals = facts.live_ways().filter_map(|(_, way)| way.arrival.as_ref().ok());
     walks.chain(arrivals).flat_map(|walk| walk.gaps.iter().cloned()).collect()
+}
+
+/// What a name resolves to where no rule translates it: DNS is not asked.
+fn names(facts: &Facts<'_>) -> Option<Gap> {
+    let named = facts.target.service().filter(|named| !named.translated())?;
+    let what = if named.service.headless { "the addresses DNS gives for" } else { "the target of" };
+    Some(Gap::new(format!("{what} {}", named.name()), "DNS is not asked"))
 }
 
 /// Families that one end lacks: nothing to check there, but the reader may have expected it.

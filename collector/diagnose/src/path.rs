@@ -2,25 +2,31 @@
 //!
 //! It draws what the facts show; the verdict of a path is what the first stop on it says.
 
-use model::explanation::{Hop, HopState, Path};
+use model::explanation::{Hop, HopState, Path, PolicyVerdict};
 use model::walk::Branch;
-use model::{Family, Gap, Outcome, RuleRef, Stage, Verdict};
+use model::{Effect, Family, Gap, Outcome, RuleRef, Stage, Verdict};
 
 use crate::facts::{Attempt, Facts, Listening, State, Target, Way, shown};
+use crate::ruling::{Finding, Touches};
 
 /// How many backends one path names.
 const NAMED: usize = 20;
 
-/// All paths.
-pub(crate) fn paths(facts: &Facts<'_>) -> Vec<Path> {
+/// All paths. Where hops alone show no end but a finding does, the finding's is the last hop.
+pub(crate) fn paths(facts: &Facts<'_>, found: &[Finding]) -> Vec<Path> {
     let mut groups: Vec<(Path, Vec<String>)> = Vec::new();
     for (index, attempt) in facts.attempts.iter().enumerate() {
         if let Some(direct) = attempt.direct() {
             let hops = direct_hops(facts, attempt, direct);
             groups.push((path(attempt.family, hops), Vec::new()));
         }
-        for (_, way) in facts.live_ways().filter(|(_, way)| way.attempt == index) {
-            let made = path(attempt.family, way_hops(facts, attempt, way));
+        for (number, way) in facts.live_ways().filter(|(_, way)| way.attempt == index) {
+            let hops = if facts.case.live {
+                way_hops(facts, attempt, way)
+            } else {
+                predicted_hops(facts, attempt, number, way)
+            };
+            let made = path(attempt.family, ended(hops, index, number, found));
             match groups.iter_mut().find(|(other, _)| alike(other, &made)) {
                 Some((_, names)) => names.push(way.name()),
                 None => groups.push((made, vec![way.name()])),
@@ -40,6 +46,33 @@ pub(crate) fn paths(facts: &Facts<'_>) -> Vec<Path> {
             path
         })
         .collect()
+}
+
+/// Adds the end that a finding gives to a way whose hops do not show one.
+fn ended(
+    mut hops: Vec<(Hop, Option<Verdict>)>,
+    attempt: usize,
+    way: usize,
+    found: &[Finding],
+) -> Vec<(Hop, Option<Verdict>)> {
+    if hops.iter().any(|(hop, _)| hop.state == HopState::Stop) {
+        return hops;
+    }
+    let speaks = |finding: &&Finding| {
+        matches!(finding.inner.effect, Effect::Stops | Effect::Some)
+            && match &finding.touches {
+                Touches::Everything => true,
+                Touches::Attempts(attempts) => attempts.contains(&attempt),
+                Touches::Ways(ways) => ways.contains(&way),
+            }
+    };
+    if let Some(finding) = found.iter().find(speaks) {
+        let inner = &finding.inner;
+        hops.retain(|(hop, _)| hop.stage < inner.at.stage);
+        let last = hop(inner.at.stage, inner.at.node.as_deref(), HopState::Stop, inner.title.clone());
+        hops.push((last, Some(inner.verdict)));
+    }
+    hops
 }
 
 /// Whether two paths differ in addresses only.
@@ -68,12 +101,20 @@ fn hop(stage: Stage, node: Option<&str>, state: HopState, detail: impl Into<Stri
     Hop { stage, node: node.map(ToOwned::to_owned), state, detail: detail.into(), rule: None }
 }
 
+/// `shop/api is 10.96.12.7:80`.
+fn named(facts: &Facts<'_>, attempt: &Attempt<'_>) -> String {
+    let name = facts.target.name(facts.case);
+    if attempt.dst.ip().is_unspecified() {
+        return format!("{name} gets its address when it is applied");
+    }
+    format!("{name} is {}", attempt.dst)
+}
+
 /// The hops both kinds of path begin with: the name, and the source's own namespace.
 fn first_hops(facts: &Facts<'_>, attempt: &Attempt<'_>) -> Vec<(Hop, Option<Verdict>)> {
     let mut hops = Vec::new();
     if !matches!(facts.target, Target::Address(_)) {
-        let detail = format!("{} is {}", facts.target.name(facts.case), shown(attempt.dst));
-        hops.push((hop(Stage::Name, None, HopState::Pass, detail), None));
+        hops.push((hop(Stage::Name, None, HopState::Pass, named(facts, attempt)), None));
     }
     let Some(src) = attempt.src else { return hops };
     let sends = match facts.source.node {
@@ -115,6 +156,28 @@ fn way_hops(facts: &Facts<'_>, attempt: &Attempt<'_>, way: &Way<'_>) -> Vec<(Hop
     hops.push(last_hop(way));
     let ended = hops.iter().position(|(hop, _)| hop.state == HopState::Stop);
     hops.truncate(ended.map_or(hops.len(), |ended| ended + 1));
+    hops
+}
+
+/// The hops that objects alone foresee: name, endpoint, policies.
+fn predicted_hops(
+    facts: &Facts<'_>,
+    attempt: &Attempt<'_>,
+    index: usize,
+    way: &Way<'_>,
+) -> Vec<(Hop, Option<Verdict>)> {
+    let to = format!("{} -> {} ({})", shown(attempt.dst), shown(way.destination), way.name());
+    let mut hops = vec![
+        (hop(Stage::Name, None, HopState::Pass, named(facts, attempt)), None),
+        (hop(Stage::Endpoints, None, HopState::Pass, to), None),
+    ];
+    let policies = facts.policy(index).map(policy::Detailed::verdict);
+    let (state, detail, verdict) = match policies {
+        Some(PolicyVerdict::Allow) => (HopState::Pass, "the policies admit it", None),
+        Some(PolicyVerdict::Deny) => (HopState::Stop, "the policies deny it", Some(Verdict::Dropped)),
+        Some(PolicyVerdict::Unknown) | None => (HopState::Unknown, "not known: what the policies say", None),
+    };
+    hops.push((hop(Stage::DestinationNode, way.node, state, detail), verdict));
     hops
 }
 

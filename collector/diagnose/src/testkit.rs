@@ -40,6 +40,14 @@ enum Entry {
     Unknown,
 }
 
+/// What the destination's node does.
+#[derive(Clone)]
+enum Arrival {
+    Silent,
+    Passes,
+    Drops(RuleRef),
+}
+
 /// Builds a case.
 #[derive(Clone)]
 pub(crate) struct Build {
@@ -48,7 +56,7 @@ pub(crate) struct Build {
     nodes: BTreeMap<String, NodeReport>,
     live: bool,
     entry: Entry,
-    arrival: Option<Option<(Outcome, RuleRef)>>,
+    arrival: Arrival,
     listeners: BTreeMap<String, Vec<SocketAddr>>,
     drops: Vec<DropRecord>,
     proxy: ProxyFacts,
@@ -163,7 +171,7 @@ impl Build {
             nodes: BTreeMap::new(),
             live: false,
             entry: Entry::Silent,
-            arrival: None,
+            arrival: Arrival::Silent,
             listeners: BTreeMap::new(),
             drops: Vec::new(),
             proxy: ProxyFacts {
@@ -210,7 +218,7 @@ impl Build {
     }
 
     /// Asks for a Service that is not there.
-    pub(crate) fn to_missing(self, name: &str) -> Self {
+    pub(crate) fn missing(self, name: &str) -> Self {
         let (namespace, name) = name.split_once('/').expect("a namespace and a name");
         let key = Key::new(namespace, name);
         self.question(|question| question.destination = Destination::NoService(key))
@@ -330,13 +338,13 @@ impl Build {
 
     /// The destination's node passes the packet on.
     pub(crate) fn arrives(mut self) -> Self {
-        self.arrival = Some(None);
+        self.arrival = Arrival::Passes;
         self
     }
 
     /// The destination's node drops the packet by this rule.
     pub(crate) fn dropped_at_destination(mut self, rule: RuleRef) -> Self {
-        self.arrival = Some(Some((Outcome::Dropped, rule)));
+        self.arrival = Arrival::Drops(rule);
         self
     }
 
@@ -432,9 +440,10 @@ impl Build {
             }
             Probe::Walk { node, packet, .. } if node == "node-1" => self.entry(case, packet),
             Probe::Walk { packet, .. } => {
-                let (outcome, rule) = match self.arrival.clone()? {
-                    None => (Outcome::Forwarded, None),
-                    Some((outcome, rule)) => (outcome, Some(rule)),
+                let (outcome, rule) = match &self.arrival {
+                    Arrival::Silent => return None,
+                    Arrival::Passes => (Outcome::Forwarded, None),
+                    Arrival::Drops(rule) => (Outcome::Dropped, Some(rule.clone())),
                 };
                 Some(self.walk(packet, vec![branch(packet, packet.dst, outcome, rule)]))
             }

@@ -4,9 +4,11 @@
 
 use std::collections::BTreeSet;
 
+use model::explanation::PolicyVerdict;
+use model::objects::ServiceType;
 use model::{Basis, Certainty, Effect, Gap, Verdict};
 
-use crate::facts::{Facts, Listening, NOT_LIVE, Target};
+use crate::facts::{Direction, Facts, Listening, NOT_LIVE, Target};
 use crate::ruling::{Finding, Touches};
 use crate::words;
 
@@ -110,15 +112,21 @@ fn nothing_found(facts: &Facts<'_>, gaps: &[Gap]) -> Head {
     match blocked {
         None if facts.case.live => Head {
             summary: format!(
-                "objects, rules and listeners let {} reach {asked}; no packet of it was seen failing.",
-                facts.source.name
+                "objects, rules and listeners let {} reach {asked}{}; {}.",
+                facts.source.name,
+                through(facts),
+                history(facts)
             ),
             verdict: Verdict::Delivered,
             certainty: Certainty::Likely,
             basis: Basis::Programmed,
         },
         None => Head {
-            summary: format!("predicted: the objects let {} reach {asked}.", facts.source.name),
+            summary: format!(
+                "predicted: the objects let {} reach {asked}{}.",
+                facts.source.name,
+                through(facts)
+            ),
             verdict: Verdict::Delivered,
             certainty: Certainty::Likely,
             basis: Basis::Objects,
@@ -136,6 +144,23 @@ fn nothing_found(facts: &Facts<'_>, gaps: &[Gap]) -> Head {
     }
 }
 
+/// ` through shop/api-7c9`: the backends, where a Service is asked for.
+fn through(facts: &Facts<'_>) -> String {
+    if facts.target.service().is_none() {
+        return String::new();
+    }
+    let ways: Vec<usize> = facts.live_ways().map(|(index, _)| index).collect();
+    format!(" through {}", words::list(&facts.names(&ways), 3))
+}
+
+/// What became of earlier drops: with everything passing now, they are history.
+fn history(facts: &Facts<'_>) -> String {
+    match facts.drops.iter().map(|drop| drop.record.last_at).max() {
+        Some(last) => format!("its last drop, {} ago, is history", words::age(last, facts.case.now)),
+        None => "no drop of it was seen".into(),
+    }
+}
+
 /// `shop/api:80`.
 fn ask(facts: &Facts<'_>) -> String {
     let name = facts.target.name(facts.case);
@@ -147,6 +172,12 @@ fn ask(facts: &Facts<'_>) -> String {
 
 /// Why it cannot be called delivered: the first thing on the way that is not known to pass.
 fn blocked(facts: &Facts<'_>, gaps: &[Gap]) -> Option<String> {
+    if let Some(named) = facts.target.service()
+        && named.service.kind == ServiceType::ExternalName
+    {
+        let (name, alias) = (named.name(), &named.service.external_name);
+        return Some(format!("{name} is an alias of {alias}, which is not followed"));
+    }
     if facts.attempts.is_empty() {
         let why = gaps.iter().find(|gap| gap.why != NOT_LIVE).map(ToString::to_string);
         return Some(why.unwrap_or_else(|| format!("there is no address to look at for {}", ask(facts))));
@@ -168,7 +199,9 @@ fn blocked(facts: &Facts<'_>, gaps: &[Gap]) -> Option<String> {
         if ways.peek().is_none() {
             return Some(format!("no endpoint of {} is known", ask(facts)));
         }
-        if let Some(why) = ways.find_map(|(_, way)| blocked_way(facts, way)) {
+        if let Some(why) =
+            ways.find_map(|(index, way)| blocked_way(facts, way).or_else(|| undecided(facts, index, way)))
+        {
             return Some(why);
         }
     }
@@ -196,6 +229,26 @@ fn blocked_way(facts: &Facts<'_>, way: &crate::facts::Way<'_>) -> Option<String>
         Listening::Unknown(gap) => Some(gap.to_string()),
         _ => Some(format!("{} takes no connection on {}", way.name(), way.destination)),
     }
+}
+
+/// Where the policies do not clearly admit a way: unknown, or denying while nothing is seen to enforce them.
+fn undecided(facts: &Facts<'_>, index: usize, way: &crate::facts::Way<'_>) -> Option<String> {
+    [Direction::Egress, Direction::Ingress].into_iter().find_map(|direction| {
+        let found = facts.direction(index, direction)?;
+        match found.effect {
+            PolicyVerdict::Allow => None,
+            PolicyVerdict::Deny => Some(format!(
+                "the {} policies deny {} to {}, but no rule was seen that enforces them",
+                direction.word(),
+                facts.source.name,
+                way.name()
+            )),
+            PolicyVerdict::Unknown => {
+                let doubt = found.doubts.first().map(|doubt| format!(": {doubt}")).unwrap_or_default();
+                Some(format!("what the {} policies say cannot be told{doubt}", direction.word()))
+            }
+        }
+    })
 }
 
 fn unknown_state(state: &crate::facts::State<'_>) -> Option<String> {

@@ -2,6 +2,8 @@
 //!
 //! Nothing here knows about causes.
 
+use std::fmt::Write as _;
+
 use model::Timestamp;
 
 /// `a`, `a and b`, `a, b and c`; past `limit` items the rest becomes a count.
@@ -61,7 +63,9 @@ pub(crate) fn json(text: &str) -> String {
         match c {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
-            c if u32::from(c) < 0x20 => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c if u32::from(c) < 0x20 => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
             c => out.push(c),
         }
     }

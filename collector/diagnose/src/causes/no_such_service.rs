@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn found_with_the_nearest_name() {
-        let case = Build::shop().to_missing("shop/apu").case();
+        let case = Build::shop().missing("shop/apu").case();
         let finding = found(&case, rule);
         assert_eq!(finding.title, "there is no Service shop/apu");
         assert_eq!(finding.verdict, Verdict::Unresolved);
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn cannot_tell_without_services() {
-        let case = Build::shop().to_missing("shop/apu").objects(|set| set.coverage.services = false).case();
+        let case = Build::shop().missing("shop/apu").objects(|set| set.coverage.services = false).case();
         assert_eq!(cannot_tell(&case, rule).what, "Services");
     }
 }

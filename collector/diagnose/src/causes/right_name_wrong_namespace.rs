@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn an_object_named_in_the_own_namespace_counts() {
-        let finding = found(&Build::shop().to_missing("web/api").case(), rule);
+        let finding = found(&Build::shop().missing("web/api").case(), rule);
         assert!(finding.title.starts_with("web/api leads nowhere"));
     }
 

@@ -50,9 +50,10 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
     }
     let selector = named.service.pod_selector();
     let pods = || objects.pods_in(&named.service.key().namespace).filter(|pod| !pod.finished());
-    let matching = pods().filter(|pod| selector.matches(pod.labels())).count();
-    if matching > 0 {
-        return Ruling::RuledOut(format!("{selector} selects {}", words::count(matching, "pod")));
+    let matching: Vec<String> =
+        pods().filter(|pod| selector.matches(pod.labels())).map(|pod| pod.key().to_string()).collect();
+    if !matching.is_empty() {
+        return Ruling::RuledOut(format!("{selector} selects {}", words::list(&matching, 3)));
     }
     if facts.intended.iter().any(|backend| backend.used) {
         return Ruling::CannotTell(Gap::new(
@@ -174,21 +175,17 @@ fn compare(
     let mut worst = Nearness::Same;
     let mut values = BTreeMap::new();
     for (key, wanted) in selector {
-        match labels.get(key) {
-            Some(value) => {
-                worst = worst.max(nearness(wanted, value));
-                values.insert(key.clone(), value.clone());
-            }
-            None => {
-                worst = Nearness::Far;
-                // A label whose key was mistyped, with the very value.
-                let typed = labels
-                    .iter()
-                    .find(|(other, value)| *value == wanted && nearness(key, other) != Nearness::Far);
-                if let Some((other, value)) = typed {
-                    values.insert(other.clone(), value.clone());
-                }
-            }
+        if let Some(value) = labels.get(key) {
+            worst = worst.max(nearness(wanted, value));
+            values.insert(key.clone(), value.clone());
+            continue;
+        }
+        worst = Nearness::Far;
+        // A label whose key was mistyped, with the very value.
+        let typed =
+            labels.iter().find(|(other, value)| *value == wanted && nearness(key, other) != Nearness::Far);
+        if let Some((other, value)) = typed {
+            values.insert(other.clone(), value.clone());
         }
     }
     (!values.is_empty()).then_some((worst, values))
@@ -254,7 +251,7 @@ mod tests {
 
     #[test]
     fn ruled_out_where_a_pod_is_selected() {
-        assert_eq!(ruled_out(&Build::shop().case(), rule), "app=api selects 1 pod");
+        assert_eq!(ruled_out(&Build::shop().case(), rule), "app=api selects shop/api-0");
     }
 
     #[test]

@@ -22,7 +22,7 @@ impl Facts<'_> {
     /// Sorts the live ways on which nothing listens.
     pub fn refused(&self) -> Refused {
         let mut refused = Refused::default();
-        let service = self.target.service().is_some_and(|named| named.translated());
+        let service = self.target.service().is_some_and(super::Named::translated);
         let somebody = self.live_ways().any(|(_, way)| {
             matches!(
                 way.listening(),

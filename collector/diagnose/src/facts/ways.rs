@@ -195,10 +195,10 @@ pub(super) fn attempts<'a>(
         let Some(src) = source.addresses.iter().copied().find(|src| Family::of(*src) == family) else {
             continue;
         };
-        let walk = looked_up(case, asks::source_walk(case, source, src, dst), source.node, "rules");
+        let walk = looked_up(case, asks::source_walk(case, source, src, dst).as_ref(), source.node, "rules");
         let pod_walk = source.target().map(|pod| {
             let what = format!("rules inside {}", pod.key);
-            looked_up(case, asks::pod_walk(case, source, src, dst), source.node, &what)
+            looked_up(case, asks::pod_walk(case, source, src, dst).as_ref(), source.node, &what)
         });
         attempts.push(Attempt { family, src: Some(src), dst, translated, walk, pod_walk });
     }
@@ -284,11 +284,12 @@ fn way<'a>(
     let arrival = match (node, attempt.src) {
         (Some(node), Some(src)) => {
             let probe = asks::arrival_walk(case, source, src, branch, node, destination);
-            looked_up(case, Some(probe), Some(node), "rules")
+            looked_up(case, Some(&probe), Some(node), "rules")
         }
         (Some(node), None) => {
             Err(Gap::new(format!("rules of {node}"), "an imagined client has no address to walk with"))
         }
+        (None, _) if pod.is_some() => Err(absent::why(case, None, "rules of the destination's node")),
         (None, _) => Err(Gap::new(
             format!("the way to {}", destination.ip()),
             "no pod or node in the objects owns that address",
@@ -323,11 +324,11 @@ fn way<'a>(
 
 fn looked_up<'a>(
     case: &'a Case,
-    probe: Option<Probe>,
+    probe: Option<&Probe>,
     node: Option<&str>,
     what: &str,
 ) -> Result<&'a Walk, Gap> {
-    let answer = probe.as_ref().and_then(|probe| case.answer(probe));
+    let answer = probe.and_then(|probe| case.answer(probe));
     match answer.map(|answer| &answer.outcome) {
         Some(ProbeOutcome::Walk(walk)) => Ok(walk),
         Some(ProbeOutcome::Failed(gap)) => Err(gap.clone()),
