@@ -31,6 +31,12 @@ fn what(drop: &Drop) -> (&str, &str) {
     (&drop.reason, &drop.location.symbol)
 }
 
+/// nftables frees the packet itself on 6.18 and returns a verdict to the hook on 6.1.176, where its drops cannot be
+/// told from those of iptables-legacy.
+fn dropped_by_nftables(drop: &Drop) {
+    assert!(matches!(what(drop), ("NETFILTER_DROP", "nft_do_chain" | "nf_hook_slow")), "{drop:#?}");
+}
+
 /// Breaks a lab, tries one connection to the server, and checks of the drop what is the same for all of them.
 fn provoke(test: &str, break_it: impl FnOnce(&Lab)) -> Option<(Lab, Drop)> {
     const PORT: u16 = 81;
@@ -60,7 +66,7 @@ fn nftables_drop() {
     }) else {
         return;
     };
-    assert_eq!(what(&drop), ("NETFILTER_DROP", "nft_do_chain"));
+    dropped_by_nftables(&drop);
     assert_eq!(drop.netns_cookie, lab.router.cookie);
     assert_ne!((drop.in_ifindex, drop.ifindex), (0, 0));
 }
@@ -95,7 +101,7 @@ fn iptables_nft_drop_in_forward() {
     }) else {
         return;
     };
-    assert_eq!(what(&drop), ("NETFILTER_DROP", "nft_do_chain"));
+    dropped_by_nftables(&drop);
     assert_eq!(drop.netns_cookie, lab.router.cookie);
 }
 
@@ -117,7 +123,7 @@ fn reject_in_the_servers_input() {
     }) else {
         return;
     };
-    assert_eq!(what(&drop), ("NETFILTER_DROP", "nft_do_chain"));
+    dropped_by_nftables(&drop);
     assert_eq!(drop.netns_cookie, lab.server.cookie);
 }
 
