@@ -9,6 +9,7 @@ mod loopback_only;
 mod no_ready_endpoint;
 mod no_such_service;
 mod nothing_listens;
+mod one_family_only;
 mod peer_selector_mismatch;
 mod policy_not_enforced;
 mod policy_not_the_cause;
@@ -53,6 +54,7 @@ pub(crate) static ALL: &[Cause] = &[
     cause!(no_ready_endpoint),
     cause!(no_such_service),
     cause!(nothing_listens),
+    cause!(one_family_only),
     cause!(peer_selector_mismatch),
     cause!(policy_not_enforced),
     cause!(policy_not_the_cause),

@@ -467,7 +467,11 @@ impl Build {
     fn entry(&self, case: &Case, packet: &Packet) -> Option<ProbeOutcome> {
         let ends: Vec<SocketAddr> = {
             let facts = Facts::of(case);
-            let used = facts.intended.iter().filter(|backend| backend.used).map(|backend| backend.at);
+            let used = facts
+                .intended
+                .iter()
+                .filter(|backend| backend.used && backend.at.is_ipv4() == packet.dst.is_ipv4())
+                .map(|backend| backend.at);
             let translated = facts.attempts.first().is_some_and(|attempt| attempt.translated);
             if translated { used.collect() } else { vec![packet.dst] }
         };

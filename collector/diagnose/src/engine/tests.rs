@@ -298,6 +298,79 @@ fn manifests_alone_show_a_denial() {
     assert_eq!(first(&explanation), ("N1", Certainty::Likely, Basis::Objects));
 }
 
+#[test]
+fn a_rule_for_the_other_pod_is_not_taken_for_this_direction() {
+    // Both ends share node-1; egress and ingress deny, and the engine's rule stands for the destination.
+    let mut engine = rule_ref("KUBE-POD-FW-N6X", "-j DROP", "kube-router");
+    engine.object = "pod shop/api-0".into();
+    let case = Build::shop()
+        .objects(|set| Build::pod(set, "api-0").node = Some("node-1".into()))
+        .isolates("shop", "default-deny")
+        .isolates_egress("web", "no-way-out")
+        .live()
+        .dropped_at_source(engine)
+        .listens("api-0", &["0.0.0.0:8080"])
+        .case();
+    let explanation = diagnose(&case);
+    let basis: Vec<(&str, Basis)> =
+        explanation.findings.iter().map(|finding| (finding.id.as_str(), finding.basis())).collect();
+    assert_eq!(basis, [("N1", Basis::Programmed), ("N2", Basis::Objects)]);
+}
+
+#[test]
+fn a_headless_service_is_dialled_as_it_is() {
+    let case = Build::shop()
+        .port(8080)
+        .objects(|set| {
+            let service = Build::service(set);
+            service.headless = true;
+            service.cluster_ips.clear();
+            service.ports[0].port = 8080;
+        })
+        .live()
+        .forwarded()
+        .arrives()
+        .listens("api-0", &["0.0.0.0:8080"])
+        .case();
+    let explanation = diagnose(&case);
+    assert_eq!(explanation.verdict, Verdict::Delivered, "{}", text(&explanation));
+    assert!(explanation.not_checked.iter().any(|gap| gap.why == "DNS is not asked"));
+}
+
+#[test]
+fn a_second_family_is_an_attempt_of_its_own() {
+    let case = healthy()
+        .objects(|set| {
+            Build::service(set).cluster_ips.push("fd00::7".parse().expect("an address"));
+            for (name, address) in [("client", "fd01::9"), ("api-0", "fd02::10")] {
+                let pod = set.pods.values_mut().find(|pod| pod.meta.key.name == name).expect("the pod");
+                pod.addresses.push(address.parse().expect("an address"));
+            }
+        })
+        .case();
+    let explanation = diagnose(&case);
+    // The pod listens on 0.0.0.0 only, so the IPv6 way has no socket.
+    assert_eq!(explanation.verdict, Verdict::Partial, "{}", text(&explanation));
+    assert_eq!(explanation.paths.len(), 2);
+}
+
+#[test]
+fn no_more_than_the_limit_of_nodes_is_asked() {
+    let mut case = Build::shop().pods(60).live().forwarded().case();
+    let mut set = (*case.objects).clone();
+    for index in 0..60_u8 {
+        let node = format!("worker-{index}");
+        Build::pod(&mut set, &format!("api-{index}")).node = Some(node.clone());
+        let mut report = case.nodes["node-2"].clone();
+        report.name.clone_from(&node);
+        case.nodes.insert(node, report);
+    }
+    case.objects = std::sync::Arc::new(set);
+    let asked: std::collections::BTreeSet<String> =
+        next_probes(&case).iter().map(|probe| probe.node().to_owned()).collect();
+    assert_eq!(asked.len(), crate::MAX_NODES - 1, "the source's node was asked before");
+}
+
 /// Cases of every kind, for what must hold for all of them.
 fn gallery() -> Vec<Case> {
     let engine = || rule_ref("KUBE-POD-FW-N6X", "-j DROP", "kube-router");

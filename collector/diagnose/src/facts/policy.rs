@@ -7,7 +7,8 @@ use model::explanation::{PolicyAnswer, PolicyVerdict};
 use model::question::Source;
 use model::{Gap, Key, ServiceProxy, Walk};
 
-use super::{Facts, State, Stop, is_policy_engine};
+use super::owners::{is_policy_engine, stands_for_another};
+use super::{Facts, State, Stop};
 
 /// A direction of policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +85,11 @@ impl<'a> Facts<'a> {
     /// What the node that would enforce a denial does.
     pub fn enforced(&self, index: usize, direction: Direction) -> Enforced<'a> {
         let way = &self.ways[index];
+        let governed = match direction {
+            Direction::Egress => self.source.pod,
+            Direction::Ingress => way.pod,
+        }
+        .map(model::objects::Pod::key);
         let here = way.same_node || direction == Direction::Egress;
         let (node, walk, state) = if here {
             (self.source.node, &self.attempt(way).walk, way.at_source(self.attempt(way)))
@@ -106,7 +112,13 @@ impl<'a> Facts<'a> {
             State::Stop(_) => {
                 let stop = self.stops().into_iter().find(|stop| stop.way == Some(index) && stop.node == node);
                 match stop {
-                    Some(stop) if stop.rule().is_some_and(is_policy_engine) => Enforced::Stopped(stop),
+                    Some(stop)
+                        if stop.rule().is_some_and(|rule| {
+                            is_policy_engine(rule) && !stands_for_another(rule, governed)
+                        }) =>
+                    {
+                        Enforced::Stopped(stop)
+                    }
                     _ => Enforced::Unknown(Gap::new(
                         format!("whether {node} enforces policies"),
                         "another rule ends the packet before",
