@@ -91,7 +91,7 @@ impl Filter {
     }
 }
 
-/// `NAMESPACE/NAME`, with an optional kind word before or between, as the command line takes it.
+/// A name as `NAMESPACE/NAME`; empty text is no name.
 fn key(field: &str, text: &str) -> Result<Option<Key>, Status> {
     if text.is_empty() {
         return Ok(None);
@@ -114,7 +114,7 @@ pub(crate) async fn list(
     let window = duration("since", &request.since, WINDOW)?;
     let now = cluster::now();
     let query = Query { node: filter.node.clone(), ..Query::since(window_start(now, window), LOOKED_AT) };
-    let found = archive.query(query).await.map_err(unavailable)?;
+    let found = archive.query(query).await.map_err(|error| unavailable(&error))?;
     let names = Names::of(&cluster.snapshot());
     let mut fitting = found.records.iter().filter_map(|record| filter.apply(record, &names, now));
     let drops: Vec<v1::Drop> = fitting.by_ref().take(LISTED).collect();
@@ -130,7 +130,7 @@ pub(crate) async fn list(
     Ok(v1::ListDropsResponse { drops, omitted: u32::try_from(omitted).unwrap_or(u32::MAX), not_checked })
 }
 
-fn unavailable(error: crate::archive::Failure) -> Status {
+fn unavailable(error: &crate::archive::Failure) -> Status {
     Status::unavailable(format!("the store cannot be read: {error}"))
 }
 

@@ -292,7 +292,7 @@ fn of_the_objects(set: &ObjectSet, question: &Question) -> BTreeSet<IpAddr> {
         }
         Destination::Pod(key) => addresses.extend(set.pods.get(key).iter().flat_map(|pod| &pod.addresses)),
         Destination::Node(name) => {
-            addresses.extend(set.nodes.get(name).iter().flat_map(|node| &node.addresses))
+            addresses.extend(set.nodes.get(name).iter().flat_map(|node| &node.addresses));
         }
         Destination::Address(address) => drop(addresses.insert(*address)),
         // Nothing to connect to: what the source sent in vain went to a resolver, not there.
