@@ -86,7 +86,7 @@ impl Page<'_> {
         if path.backend_count > named {
             names.push(format!("{} more", path.backend_count - named));
         }
-        let to = if names.is_empty() { String::new() } else { format!(" to {}", names.join(", ")) };
+        let to = if names.is_empty() { String::new() } else { format!("to {}", names.join(", ")) };
         let family = match path.family() {
             v1::family::Value::Ipv6 => " by IPv6",
             v1::family::Value::Ipv4 | v1::family::Value::Unspecified => "",
@@ -94,7 +94,7 @@ impl Page<'_> {
         let verdict = path.verdict();
         let word = self.look.paint(paint_of(verdict), verdict.as_str_name());
         let heading = self.look.paint(Paint::Heading, "path");
-        layout::item(&mut self.out, self.look, &heading, 4, &format!(" {to}{family}: {word}"));
+        layout::item(&mut self.out, self.look, &format!("{heading} "), 5, &format!("{to}{family}: {word}"));
     }
 
     /// Who or what a hop is: names rather than stages where there are names.
