@@ -406,6 +406,24 @@ impl Build {
         self
     }
 
+    /// The latest drop was walked when it happened, and ended so by this rule.
+    pub(crate) fn walked(mut self, outcome: Outcome, rule: RuleRef) -> Self {
+        let tuple = self.drops.last().expect("a drop").tuple;
+        let packet = Packet {
+            origin: model::Origin::Pod,
+            in_interface: None,
+            protocol: tuple.protocol,
+            src: tuple.src,
+            src_port: None,
+            dst: tuple.dst,
+        };
+        let branch = branch(&packet, tuple.dst, outcome, Some(rule));
+        if let ProbeOutcome::Walk(walk) = self.walk(&packet, vec![branch]) {
+            self.drops.last_mut().expect("a drop").walk = Some(walk);
+        }
+        self
+    }
+
     /// The case, every probe answered that this cluster has an answer to.
     pub(crate) fn case(self) -> Case {
         let mut case = Case {

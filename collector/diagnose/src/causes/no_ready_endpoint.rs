@@ -97,7 +97,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
         finding = finding.because(facts.objects(text));
     }
     if let Some(refusal) = refusal {
-        let text = format!("the rules of {} reject {}", refusal.node, refusal.branch.destination);
+        let text = format!("the rules of {} {} {}", refusal.node, refusal.verb(), refusal.branch.destination);
         finding = finding.because(facts.rules(refusal.node, refusal.walk, text));
     }
     for (pod, _) in &told {

@@ -102,7 +102,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
         finding = finding.because(facts.objects(text));
     }
     if let Some(refusal) = refusal.filter(Refusal::stops) {
-        let text = format!("the rules of {} reject {}", refusal.node, refusal.branch.destination);
+        let text = format!("the rules of {} {} {}", refusal.node, refusal.verb(), refusal.branch.destination);
         finding = finding.because(facts.rules(refusal.node, refusal.walk, text));
     }
     if facts.sent_on() {
@@ -205,8 +205,8 @@ fn patch(named: &Named<'_>, values: &BTreeMap<String, String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testkit::{Build, cannot_tell, found, ruled_out};
-    use model::Certainty;
+    use crate::testkit::{Build, cannot_tell, found, rule_ref, ruled_out};
+    use model::{Certainty, Outcome};
 
     fn fault() -> Build {
         Build::shop().objects(|set| {
@@ -247,6 +247,17 @@ mod tests {
     fn an_older_rejection_is_history() {
         let case = fault().live().rejected_at_source().drop_at_source(3, 900_000).case();
         assert_eq!(found(&case, rule).certainty, Certainty::Likely);
+    }
+
+    #[test]
+    fn a_drop_by_a_rule_of_then_is_history() {
+        let rejected = || fault().live().rejected_at_source().drop_at_source(3, 2_000);
+        let now = rule_ref("KUBE-SERVICES", "-d 10.96.12.7/32 -p tcp --dport 80 -j REJECT", "kube-proxy");
+        let same = rejected().walked(Outcome::Rejected, now).case();
+        assert_eq!(found(&same, rule).certainty, Certainty::Proven);
+        let then = rule_ref("FORWARD", "-d 10.96.12.7/32 -j DROP", "");
+        let other = rejected().walked(Outcome::Dropped, then).case();
+        assert_eq!(found(&other, rule).certainty, Certainty::Likely);
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
     let recent: Vec<&SeenDrop<'_>> = facts
         .drops
         .iter()
+        .filter(|drop| facts.case.connected(&drop.record.id.node))
         .filter(|drop| drop.record.last_at.age_ms(facts.case.now) <= RECENT_MS)
         .filter(|drop| drop.record.last_at >= changed(facts, drop) && !settled(facts, drop))
         .collect();
@@ -178,7 +179,8 @@ mod tests {
 
     #[test]
     fn cannot_tell_where_an_agent_is_silent() {
-        let case = healthy().silent("node-2", 60_000).case();
+        let case =
+            healthy().drop_on("node-2", "api-0", "IP_RPFILTER", 4, 2_000).silent("node-2", 60_000).case();
         assert_eq!(cannot_tell(&case, rule).what, "drops on node-2");
     }
 }

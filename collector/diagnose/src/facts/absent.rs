@@ -15,7 +15,8 @@ pub(super) fn why(case: &Case, node: Option<&str>, what: &str) -> Gap {
         return Gap::new(what_of(what, node), NOT_LIVE);
     }
     let Some(node) = node else {
-        return Gap::new(what.to_owned(), "its node is not known");
+        let what = if what == "rules" { "rules of the source's node" } else { what };
+        return Gap::new(what, "that node is not known");
     };
     let what = what_of(what, Some(node));
     let snapshot = format!(

@@ -30,6 +30,11 @@ impl Refusal<'_> {
         }
     }
 
+    /// `reject`, `drop`: what its rules do.
+    pub fn verb(&self) -> &'static str {
+        if self.verdict() == Verdict::Rejected { "reject" } else { "drop" }
+    }
+
     /// Whether a rule ends it, rather than letting it leave as it came.
     pub fn stops(&self) -> bool {
         matches!(self.branch.outcome, Outcome::Rejected | Outcome::Dropped)
