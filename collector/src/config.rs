@@ -37,11 +37,13 @@ pub struct Args {
     /// Address for /metrics, /healthz and /readyz, plain HTTP.
     #[arg(long, env = "WHY_DROPPED_ADMIN", default_value = "127.0.0.1:7480", value_name = "ADDRESS:PORT")]
     pub admin: SocketAddr,
-    /// Files or directories of objects instead of an API server; may be repeated. They are read again when they change.
+    /// Files or directories of objects instead of an API server, separated by spaces or commas. They are read again when
+    /// they change.
     #[arg(
         long,
         env = "WHY_DROPPED_OBJECTS",
         value_delimiter = ',',
+        num_args = 1..,
         value_name = "PATH",
         conflicts_with_all = ["kubeconfig", "context"]
     )]
@@ -232,8 +234,8 @@ mod tests {
 
     #[test]
     fn objects_come_from_one_place() {
-        let files = args(&["--insecure", "--objects", "a", "--objects", "b,c"]).checked().unwrap();
-        assert_eq!(files.objects, Source::Files(vec!["a".into(), "b".into(), "c".into()]));
+        let files = args(&["--objects", "a", "b", "--objects", "c,d", "--insecure"]).checked().unwrap();
+        assert_eq!(files.objects, Source::Files(["a", "b", "c", "d"].map(Into::into).to_vec()));
         assert!(Args::try_parse_from(["x", "--objects", "a", "--kubeconfig", "k"]).is_err());
         let kube = args(&["--insecure", "--context", "lab"]).checked().unwrap();
         assert_eq!(kube.objects, Source::Kube { kubeconfig: None, context: Some("lab".into()) });
