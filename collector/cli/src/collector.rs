@@ -64,11 +64,14 @@ pub async fn connect(args: &Args, url: &str) -> Result<Client, CliError> {
     let mut endpoint = Endpoint::from(uri).connect_timeout(CONNECT_TIMEOUT);
     let failed = |source| CliError::Connect { url: crate::render::escape(url), source };
     if encrypted {
-        let mut tls = ClientTlsConfig::new();
-        if let Some(path) = &args.ca_file {
-            let pem = std::fs::read(path).map_err(|source| CliError::File { path: path.clone(), source })?;
-            tls = tls.ca_certificate(Certificate::from_pem(pem));
-        }
+        // No authority is built in: a collector's certificate is signed inside its cluster.
+        let Some(path) = &args.ca_file else {
+            return Err(refuse(
+                "https:// needs --ca-file, the authority that signed the collector's certificate",
+            ));
+        };
+        let pem = std::fs::read(path).map_err(|source| CliError::File { path: path.clone(), source })?;
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
         endpoint = endpoint.tls_config(tls).map_err(failed)?;
     }
     let channel = endpoint.connect().await.map_err(failed)?;

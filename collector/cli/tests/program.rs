@@ -78,6 +78,7 @@ fn errors_leave_standard_output_empty() {
         ("", &["nodes"][..], "needs a collector"),
         ("", &["--collector", "127.0.0.1:7443", "nodes"][..], "http://"),
         ("", &["--collector", "http://192.0.2.1:1", "--token", "t", "nodes"][..], "not sent unencrypted"),
+        ("", &["--collector", "https://127.0.0.1:1", "nodes"][..], "needs --ca-file"),
         ("", &["--collector", "http://127.0.0.1:1", "a/b", "c/d:1"][..], "connect to the collector"),
         ("", &["explain", "selector-matches-nothin"][..], "did you mean selector-matches-nothing?"),
     ] {
