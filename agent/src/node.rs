@@ -38,7 +38,7 @@ const REFRESH_SETTLING: Duration = Duration::from_secs(1);
 /// A question to the node side.
 #[derive(Debug)]
 pub enum Request {
-    /// Drain now, and find the namespace.
+    /// Find the namespace, and drain right after.
     Locate {
         /// Which.
         scope: Scope,
@@ -132,16 +132,14 @@ impl Node {
         loop {
             let request = requests.recv_timeout(next_drain.saturating_duration_since(Instant::now()));
             match request {
-                Ok(Request::Locate { scope, reply }) => {
+                Ok(first) => {
+                    // All that wait are answered first and share one drain: it waits for the kernel, they need not.
+                    let stop = turning.answer(std::iter::once(first).chain(requests.try_iter()));
                     turning.drain();
-                    let located = turning.locate(&scope);
-                    // Whoever asked may have run out of time.
-                    let _ = reply.send(located);
-                }
-                Ok(Request::Stop { done }) => {
-                    turning.drain();
-                    turning.end(done);
-                    return;
+                    if let Some(done) = stop {
+                        turning.end(done);
+                        return;
+                    }
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     turning.refresh_if_due();
@@ -156,6 +154,21 @@ impl Node {
 }
 
 impl Turning {
+    /// Answers requests up to one to stop, if there is one.
+    fn answer(&mut self, requests: impl Iterator<Item = Request>) -> Option<oneshot::Sender<()>> {
+        for request in requests {
+            match request {
+                Request::Locate { scope, reply } => {
+                    let located = self.locate(&scope);
+                    // Whoever asked may have run out of time.
+                    let _ = reply.send(located);
+                }
+                Request::Stop { done } => return Some(done),
+            }
+        }
+        None
+    }
+
     fn refresh_if_due(&mut self) {
         let now = Instant::now();
         let signs = Signs::look();
@@ -254,8 +267,8 @@ impl Turning {
         };
         let known = known.ok_or_else(|| self.not_found(scope))?;
         let (done, flushed) = oneshot::channel();
+        // Told with the batch that the next drain brings.
         self.waiting.push(done);
-        self.hand_on();
         Ok(Located { known, flushed })
     }
 

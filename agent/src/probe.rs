@@ -44,8 +44,6 @@ impl FromKernel {
             Probe::Listeners { pod, .. } => Scope::Pod(pod.clone()),
         };
         let Located { known, flushed } = self.locate(scope).await?;
-        // Late or given up alike: the answer does not depend on it.
-        let _ = tokio::time::timeout(FLUSH_WITHIN, flushed).await;
         let cache = Arc::clone(&self.cache);
         let node = self.node.clone();
         let read = tokio::task::spawn_blocking(move || {
@@ -65,7 +63,9 @@ impl FromKernel {
                 }
             }
         });
-        read.await.unwrap_or_else(|_| Err(self.broken("the reading thread failed")))
+        // The drain and the read wait for the kernel side by side. Late or given up alike: the answer is right without.
+        let (_, answer) = tokio::join!(tokio::time::timeout(FLUSH_WITHIN, flushed), read);
+        answer.unwrap_or_else(|_| Err(self.broken("the reading thread failed")))
     }
 
     async fn locate(&self, scope: Scope) -> Result<Located, Gap> {
