@@ -252,16 +252,13 @@ fn follow(
     let mut seen = BTreeSet::new();
     for branch in &walk.branches {
         match branch.outcome {
-            Outcome::Rejected => {
+            // Nothing listens on the nodes.
+            Outcome::Rejected | Outcome::Local => {
                 seen.insert(Seen::Refused);
             }
             // Also by OUTPUT on the sender itself: TCP takes the lost SYN for a lost one and tries again.
             Outcome::Dropped => {
                 seen.insert(Seen::Silence);
-            }
-            // Nothing listens on the nodes.
-            Outcome::Local => {
-                seen.insert(Seen::Refused);
             }
             Outcome::Unknown => return Err(format!("unknown: {:?}", branch.gaps)),
             Outcome::Forwarded => seen.extend(delivered(lab, hosts, node, packet, branch, depth)?),
