@@ -76,6 +76,16 @@ async fn objects_follow_a_real_api_server() {
         "changed at creation, as the object's own fields tell: {age} ms"
     );
 
+    // Nothing changes, and that is told as well: each watch that ends in order says so.
+    let quiet_since = now();
+    let mut looks = tokio::time::interval(Duration::from_millis(200));
+    let moved_on = tokio::time::timeout(BOUND, async {
+        while cluster.snapshot().current_at < quiet_since {
+            looks.tick().await;
+        }
+    });
+    assert!(moved_on.await.is_ok(), "the objects' time stands still: {:#?}", cluster.status());
+
     // One changes; the other keeps its time.
     let asked = now();
     admin.patch("/api/v1/namespaces/shop/services/api", json!({"spec": {"selector": {"app": "new"}}})).await;

@@ -14,8 +14,8 @@ use crate::status::Kind;
 /// Objects of one page: what kubectl and client-go ask for.
 const PAGE: u32 = 500;
 
-/// Seconds after which the server ends a watch, sending a bookmark shortly before (`cacheWatcher.nextBookmarkTime`,
-/// apiserver 1.36). Bookmarks come once a minute otherwise; with this an answer's objects are never older than this.
+/// Seconds after which the server ends a watch. Bookmarks come once a minute and for kinds that change; the orderly end
+/// of a watch says of every kind that nothing was missed, so an answer's objects are never known to be older than this.
 pub(super) const WATCH_SECONDS: u32 = 30;
 
 /// One page of a list, objects as they came.

@@ -24,6 +24,9 @@ const SILENCE: Duration = Duration::from_secs(15 + request::WATCH_SECONDS as u64
 /// How long one page may take.
 const PAGE_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// A watch that lasted so long ended at its time limit and not because something broke.
+const FULL_WATCH: Duration = Duration::from_secs(request::WATCH_SECONDS as u64 - 1);
+
 /// A watch that ends sooner than this is not asked for again at once.
 const SHORTEST_WATCH: Duration = Duration::from_secs(1);
 
@@ -49,7 +52,11 @@ pub(super) async fn follow(client: Client, kind: Kind, updates: mpsc::Sender<Upd
             Some(version) => {
                 let began = Instant::now();
                 let ended = watch(&client, kind, version, &updates).await;
-                if ended.is_ok() && began.elapsed() < SHORTEST_WATCH {
+                if ended.is_ok() && began.elapsed() >= FULL_WATCH {
+                    // The server ended it at its time limit, so everything up to now was delivered. A kind that nobody
+                    // changed since the server started gets no bookmark (apiserver `Cacher.dispatchEvents`).
+                    let _ = updates.send(Update::Current { kind, at: crate::now() }).await;
+                } else if ended.is_ok() && began.elapsed() < SHORTEST_WATCH {
                     sleep(SHORTEST_WATCH).await;
                 }
                 ended.map_err(|trouble| (trouble, "watch"))
