@@ -119,7 +119,7 @@ struct Near {
     how: Nearness,
     /// The pods' values of the selector's keys.
     values: BTreeMap<String, String>,
-    pods: Vec<(String, bool)>,
+    pods: Vec<(String, Option<bool>)>,
 }
 
 /// Adds the pods with near labels and how to make the two agree.
@@ -133,7 +133,7 @@ fn nearest<'p>(
     let mut groups: Vec<Near> = Vec::new();
     for pod in pods {
         let Some((how, values)) = compare(&service.selector, pod.labels()) else { continue };
-        let entry = (pod.key().name.clone(), pod.ready() != Some(false));
+        let entry = (pod.key().name.clone(), pod.ready());
         match groups.iter_mut().find(|group| group.values == values) {
             Some(group) => group.pods.push(entry),
             None => groups.push(Near { how, values, pods: vec![entry] }),
@@ -157,8 +157,10 @@ fn nearest<'p>(
 fn described(near: &Near) -> String {
     let labels: Vec<String> = near.values.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let names: Vec<&str> = near.pods.iter().map(|(name, _)| name.as_str()).collect();
-    let ready = near.pods.iter().filter(|(_, ready)| *ready).count();
+    let ready = near.pods.iter().filter(|(_, ready)| *ready == Some(true)).count();
     let state = match (near.pods.len(), ready) {
+        // A manifest says nothing of readiness.
+        (all, _) if near.pods.iter().any(|(_, ready)| ready.is_none()) => words::count(all, "pod"),
         (1, 1) => "1 pod, ready".to_owned(),
         (1, _) => "1 pod, not ready".to_owned(),
         (all, ready) => format!("{all} pods, {ready} ready"),
