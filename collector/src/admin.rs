@@ -35,7 +35,8 @@ pub(crate) fn router(admin: Admin) -> Router {
 }
 
 async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    admin.metrics.objects(&admin.cluster.status());
+    let generation = *admin.cluster.changed().borrow();
+    admin.metrics.objects(&admin.cluster.status(), generation);
     admin.metrics.agents(admin.fleet.reports().values());
     if let Ok(stats) = admin.archive.stats().await {
         admin.metrics.store_records.set(gauge(stats.records));

@@ -67,6 +67,7 @@ pub(crate) struct Metrics {
     objects: Family<KindLabels, Gauge>,
     resyncs: Family<KindLabels, Gauge>,
     pub(crate) object_problems: Gauge,
+    objects_generation: Gauge,
     pub(crate) store_records: Gauge,
     pub(crate) store_bytes: Gauge,
     pub(crate) store_evicted: Gauge,
@@ -90,6 +91,7 @@ impl Metrics {
             objects: Family::default(),
             resyncs: Family::default(),
             object_problems: Gauge::default(),
+            objects_generation: Gauge::default(),
             store_records: Gauge::default(),
             store_bytes: Gauge::default(),
             store_evicted: Gauge::default(),
@@ -125,6 +127,11 @@ impl Metrics {
             "object_problems",
             "Kinds or files that cannot be kept current",
             metrics.object_problems.clone(),
+        );
+        registry.register(
+            "objects_generation",
+            "Grows whenever the objects or what is known of them change",
+            metrics.objects_generation.clone(),
         );
         registry.register("store_records", "Drop records kept", metrics.store_records.clone());
         registry.register("store_bytes", "Bytes of the records kept", metrics.store_bytes.clone());
@@ -170,7 +177,8 @@ impl Metrics {
     }
 
     /// Sets the figures of the objects.
-    pub(crate) fn objects(&self, status: &cluster::Status) {
+    pub(crate) fn objects(&self, status: &cluster::Status, generation: u64) {
+        self.objects_generation.set(gauge(generation));
         for kind in &status.kinds {
             let labels = KindLabels { kind: kind.kind.name() };
             self.objects.get_or_create(&labels).set(gauge(kind.objects as u64));

@@ -31,7 +31,7 @@ pub fn build() -> Result<PathBuf> {
     // Paths of this machine must not reach the object: they would change its bytes.
     let flags = [
         "--cfg=bpf_target_arch=\"x86_64\"".to_owned(),
-        format!("--remap-path-prefix={}=/src", root().display()),
+        format!("--remap-path-prefix={}=/agent-ebpf", source.display()),
         format!("--remap-path-prefix={}=/cargo", cargo_home.display()),
     ]
     .join("\u{1f}");
@@ -39,7 +39,7 @@ pub fn build() -> Result<PathBuf> {
         Command::new("cargo")
             .arg(format!("+{toolchain}"))
             .args(["build", "--locked", "--release", "--quiet", "--target", TARGET, "-Z", "build-std=core"])
-            .current_dir(source)
+            .current_dir(&source)
             .env_remove("RUSTFLAGS")
             // Set by the cargo that runs this task; they would name the outer toolchain.
             .env_remove("CARGO")

@@ -29,7 +29,6 @@ pub fn run(keep: bool) -> Result<()> {
     let begun = Instant::now();
     say("A cluster of two nodes; Service shop/api selects app=my-app, its pod says app=my-application");
     let manifests = Manifests::read(&["selector.yaml"])?;
-    // The container listens on 8080 at first; the second fault moves it to 80.
     let mut stage = start(manifests)?;
 
     attempt(&stage)?;
@@ -42,11 +41,11 @@ pub fn run(keep: bool) -> Result<()> {
     ask(&stage)?;
     give_up_on(&interrupted)?;
 
-    say("Second fault: somebody sets targetPort to 9090; the container listens on 8080");
-    stage.edit("targetPort: 8080", "targetPort: 9090")?;
+    say("Second fault: the Service sends to targetPort 8080; the container listens on 80");
+    stage.edit("targetPort: 80}", "targetPort: 8080}")?;
     attempt(&stage)?;
     ask(&stage)?;
-    stage.edit("targetPort: 9090", "targetPort: 8080")?;
+    stage.edit("targetPort: 8080}", "targetPort: 80}")?;
     give_up_on(&interrupted)?;
 
     say("Third fault: a NetworkPolicy denies everything into namespace shop");

@@ -22,7 +22,7 @@ fn walk(value: &mut Value) {
                         _ => Value::String("[age]".into()),
                     };
                 } else if let Value::String(text) = value {
-                    *text = counts(text);
+                    *text = counts(&paths(text));
                 } else {
                     walk(value);
                 }
@@ -31,7 +31,7 @@ fn walk(value: &mut Value) {
         Value::Array(items) => {
             for item in items {
                 if let Value::String(text) = item {
-                    *text = counts(text);
+                    *text = counts(&paths(text));
                 } else {
                     walk(item);
                 }
@@ -41,9 +41,16 @@ fn walk(value: &mut Value) {
     }
 }
 
+/// Replaces the directory that a stage made for its files.
+fn paths(text: &str) -> String {
+    let Some((head, tail)) = text.split_once("/tmp/why-dropped-") else { return text.to_owned() };
+    let rest = tail.split_once('/').map_or("", |(_, rest)| rest);
+    format!("{head}[dir]/{}", paths(rest))
+}
+
 /// Replaces ages (`4 s ago`) and counts of packets (`3 SYN`) in a text answer.
 pub fn text(answer: &str) -> String {
-    answer.lines().map(|line| counts(&ages(line))).collect::<Vec<_>>().join("\n")
+    answer.lines().map(|line| counts(&ages(&paths(line)))).collect::<Vec<_>>().join("\n")
 }
 
 /// `, 4 s ago`, right-aligned: the digits change the padding, so runs of blanks before an age become one.

@@ -195,7 +195,13 @@ impl Stage {
         })
     }
 
-    fn wait_for_agents(&mut self) -> Result<()> {
+    /// Kills the collector, as a crash or an eviction would.
+    pub fn crash_collector(&mut self) -> Result<()> {
+        self.collector.take().context("the collector does not run")?.crash()
+    }
+
+    /// Waits until every agent is connected and has told what it sees.
+    pub fn wait_for_agents(&mut self) -> Result<()> {
         let wanted = self.agents.len();
         let ready = eventually("all agents are connected and see drops", READY, || {
             for agent in self.agents.values_mut() {
@@ -228,12 +234,12 @@ impl Stage {
     }
 
     fn follow_manifests(&mut self) -> Result<()> {
-        let before = self.metric("why_dropped_object_changes_total")?;
+        let before = self.metric("why_dropped_collector_objects_generation")?;
         self.objects = self.manifests.write(&self.object_files())?;
         program::everything(&self.lab, &self.objects)?;
         eventually("the collector reads the changed manifests", READY, || {
-            let now = self.metric("why_dropped_object_changes_total")?;
-            ensure!(now > before, "still at {now} changes");
+            let now = self.metric("why_dropped_collector_objects_generation")?;
+            ensure!(now > before, "still at generation {now}");
             Ok(())
         })
     }

@@ -71,7 +71,7 @@ impl Story {
     pub fn connects(self, to: &str, expected: ConnectOutcome) -> Self {
         self.on_stage(|stage| {
             let result = stage.connect("web/client", to).unwrap();
-            assert_eq!(result.outcome, expected, "the fault is not what the story says; {:?}", result);
+            assert_eq!(result.outcome, expected, "the fault is not what the story says: {result:?}");
         })
     }
 
