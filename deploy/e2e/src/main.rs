@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
@@ -33,13 +34,22 @@ enum Command {
     Sweep,
 }
 
-fn main() -> Result<()> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    match perform(Args::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(command: Command) -> Result<()> {
     ensure!(
         nix::unistd::Uid::effective().is_root(),
         "network namespaces and BPF need root: run this through sudo, or use `cargo xtask demo`, which does"
     );
-    match args.command {
+    match command {
         Command::Demo { keep } => e2e::demo::run(keep),
         Command::Up { stories } => e2e::demo::up(&stories),
         Command::Sweep => {

@@ -1,3 +1,5 @@
+//! Walks of small rule sets, outcome by outcome.
+
 use model::flow::{Family, Origin, Packet, Protocol};
 use model::gap::Gap;
 use model::node_state::{InterfaceAddress, Link, NodeState, Route, RouteKind, SavedRules};

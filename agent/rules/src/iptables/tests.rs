@@ -1,3 +1,5 @@
+//! What each line of a saved rule set becomes.
+
 use model::flow::{Family, PortRange};
 use model::walk::Backend;
 

@@ -1,3 +1,5 @@
+//! Whose rule is whose, and kube-proxy's chain names.
+
 use model::flow::{Family, Protocol};
 use model::walk::Backend;
 

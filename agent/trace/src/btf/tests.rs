@@ -1,3 +1,5 @@
+//! The BTF reader on well-formed and on hostile bytes.
+
 use proptest::prelude::*;
 
 use super::*;
