@@ -25,7 +25,7 @@ use std::collections::BTreeSet;
 use model::objects::Meta as ObjectMeta;
 use model::{Case, Gap, Timestamp};
 
-pub(crate) use absent::NOT_LIVE;
+pub(crate) use absent::{NOT_LIVE, silence};
 pub use drops::{Proof, RuleNow, SeenDrop};
 pub use intended::Intended;
 pub use listening::Listening;
@@ -121,6 +121,11 @@ impl<'a> Facts<'a> {
                 State::Pass => unknown(way.at_arrival()),
             })
         })
+    }
+
+    /// Why `what` of a node is missing.
+    pub(crate) fn absent(&self, node: &str, what: &str) -> Gap {
+        absent::why(self.case, Some(node), what)
     }
 
     /// Nodes whose rules the answer would need and that could not be asked, with the reasons, each once.

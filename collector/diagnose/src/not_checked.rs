@@ -10,6 +10,9 @@ use crate::facts::{Facts, NOT_LIVE, Target};
 use crate::next_probes::{MAX_NODES, left_out};
 use crate::words;
 
+/// How many things one gap names; the rest is counted.
+const TOLD: usize = 6;
+
 /// All of them, in order of weight.
 pub(crate) fn gaps(facts: &Facts<'_>, cannot_tell: Vec<Gap>) -> Vec<Gap> {
     let case = facts.case;
@@ -35,13 +38,26 @@ pub(crate) fn gaps(facts: &Facts<'_>, cannot_tell: Vec<Gap>) -> Vec<Gap> {
             format!("at most {MAX_NODES} nodes are asked for one question"),
         ));
     }
-    let mut seen = BTreeSet::new();
     let mut first = true;
-    all.retain(|gap| {
-        let collapsed = gap.why == NOT_LIVE && !std::mem::take(&mut first);
-        !collapsed && seen.insert(gap.clone())
-    });
-    all
+    all.retain(|gap| gap.why != NOT_LIVE || std::mem::take(&mut first));
+    merged(all)
+}
+
+/// One gap for each reason: what misses for the same reason is told together.
+fn merged(all: Vec<Gap>) -> Vec<Gap> {
+    let mut groups: Vec<(Gap, Vec<String>)> = Vec::new();
+    for gap in all {
+        match groups.iter_mut().find(|(first, _)| first.why == gap.why && first.remedy == gap.remedy) {
+            Some((_, whats)) if whats.contains(&gap.what) => {}
+            Some((_, whats)) => whats.push(gap.what),
+            None => {
+                let what = gap.what.clone();
+                groups.push((gap, vec![what]));
+            }
+        }
+    }
+    let told = |(gap, whats): (Gap, Vec<String>)| Gap { what: words::list(&whats, TOLD), ..gap };
+    groups.into_iter().map(told).collect()
 }
 
 /// What the walks could not evaluate on the ways that matter.

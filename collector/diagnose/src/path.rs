@@ -2,11 +2,14 @@
 //!
 //! It draws what the facts show; the verdict of a path is what the first stop on it says.
 
-use model::explanation::{Hop, HopState, Path, PolicyVerdict};
-use model::walk::Branch;
-use model::{Effect, Family, Gap, Outcome, RuleRef, Stage, Verdict};
+use std::collections::BTreeSet;
 
-use crate::facts::{Attempt, Facts, Listening, State, Target, Way, shown};
+use model::explanation::{Hop, HopState, Path, PolicyVerdict};
+use model::question::Source;
+use model::walk::Branch;
+use model::{Effect, Family, Gap, Outcome, Protocol, RuleRef, Stage, Verdict};
+
+use crate::facts::{Attempt, Direction, Facts, Listening, State, Target, Way, shown};
 use crate::ruling::{Finding, Touches};
 
 /// How many backends one path names.
@@ -14,11 +17,11 @@ const NAMED: usize = 20;
 
 /// All paths. Where hops alone show no end but a finding does, the finding's is the last hop.
 pub(crate) fn paths(facts: &Facts<'_>, found: &[Finding]) -> Vec<Path> {
-    let mut groups: Vec<(Path, Vec<String>)> = Vec::new();
+    let mut groups: Vec<Alike> = Vec::new();
     for (index, attempt) in facts.attempts.iter().enumerate() {
         if let Some(direct) = attempt.direct() {
             let hops = direct_hops(facts, attempt, direct);
-            groups.push((path(attempt.family, hops), Vec::new()));
+            groups.push(Alike::new(path(attempt.family, hops)));
         }
         for (number, way) in facts.live_ways().filter(|(_, way)| way.attempt == index) {
             let hops = if facts.case.live {
@@ -27,25 +30,49 @@ pub(crate) fn paths(facts: &Facts<'_>, found: &[Finding]) -> Vec<Path> {
                 predicted_hops(facts, attempt, number, way)
             };
             let made = path(attempt.family, ended(hops, index, number, found));
-            match groups.iter_mut().find(|(other, _)| alike(other, &made)) {
-                Some((_, names)) => names.push(way.name()),
-                None => groups.push((made, vec![way.name()])),
+            match groups.iter_mut().find(|group| alike(&group.path, &made)) {
+                Some(group) => group.add(way.name(), &made),
+                None => {
+                    let mut group = Alike::new(made);
+                    group.names.push(way.name());
+                    groups.push(group);
+                }
             }
         }
     }
-    groups
-        .into_iter()
-        .map(|(mut path, names)| {
-            path.backend_count = u32::try_from(names.len()).unwrap_or(u32::MAX);
-            if names.len() > 1 {
-                for hop in path.hops.iter_mut().filter(|hop| hop.stage >= Stage::SourceNode) {
-                    hop.detail = format!("{} (and {} more alike)", hop.detail, names.len() - 1);
-                }
-            }
-            path.backends = names.into_iter().take(NAMED).collect();
-            path
-        })
-        .collect()
+    groups.into_iter().map(Alike::finish).collect()
+}
+
+/// Ways that differ in addresses only.
+struct Alike {
+    path: Path,
+    names: Vec<String>,
+    /// Which hops read differently on some of them, by index.
+    differ: BTreeSet<usize>,
+}
+
+impl Alike {
+    const fn new(path: Path) -> Self {
+        Self { path, names: Vec::new(), differ: BTreeSet::new() }
+    }
+
+    fn add(&mut self, name: String, other: &Path) {
+        self.names.push(name);
+        let pairs = self.path.hops.iter().zip(&other.hops).enumerate();
+        self.differ
+            .extend(pairs.filter(|(_, (own, other))| own.detail != other.detail).map(|(index, _)| index));
+    }
+
+    fn finish(self) -> Path {
+        let Self { mut path, names, differ } = self;
+        path.backend_count = u32::try_from(names.len()).unwrap_or(u32::MAX);
+        for index in differ {
+            let hop = &mut path.hops[index];
+            hop.detail = format!("{} (and {} more alike)", hop.detail, names.len() - 1);
+        }
+        path.backends = names.into_iter().take(NAMED).collect();
+        path
+    }
 }
 
 /// Adds the end that a finding gives to a way whose hops do not show one.
@@ -110,16 +137,23 @@ fn named(facts: &Facts<'_>, attempt: &Attempt<'_>) -> String {
     format!("{name} is {}", attempt.dst)
 }
 
-/// The hops both kinds of path begin with: the name, and the source's own namespace.
+/// What the name leads to, where there is a name.
+fn name_hop(facts: &Facts<'_>, attempt: &Attempt<'_>) -> Option<(Hop, Option<Verdict>)> {
+    let named_by_address = matches!(facts.target, Target::Address(_));
+    (!named_by_address).then(|| (hop(Stage::Name, None, HopState::Pass, named(facts, attempt)), None))
+}
+
+/// The hops that every path of a live answer begins with: the name, and the source's own namespace.
 fn first_hops(facts: &Facts<'_>, attempt: &Attempt<'_>) -> Vec<(Hop, Option<Verdict>)> {
-    let mut hops = Vec::new();
-    if !matches!(facts.target, Target::Address(_)) {
-        hops.push((hop(Stage::Name, None, HopState::Pass, named(facts, attempt)), None));
-    }
+    let mut hops: Vec<(Hop, Option<Verdict>)> = name_hop(facts, attempt).into_iter().collect();
     let Some(src) = attempt.src else { return hops };
-    let sends = match facts.source.node {
-        Some(node) => format!("{} ({src}) on {node} sends to {}", facts.source.name, attempt.dst),
-        None => format!("{} sends to {}", facts.source.name, attempt.dst),
+    let what = if facts.case.question.protocol == Protocol::Tcp { "SYN" } else { "a packet" };
+    // Who sends is the hop's label; a node's and an external client's name says where, or is the address.
+    let sends = match (&facts.case.question.source, facts.source.node) {
+        (Source::External { .. }, Some(node)) => format!("sends {what}, which enters by {node}"),
+        (Source::External { .. }, None) => format!("sends {what}"),
+        (Source::Pod(_), Some(node)) => format!("{src} on {node}, sends {what}"),
+        _ => format!("{src}, sends {what}"),
     };
     hops.push(by_state(Stage::Source, facts.source.node, attempt.inside(), sends));
     hops
@@ -143,14 +177,9 @@ fn direct_hops(facts: &Facts<'_>, attempt: &Attempt<'_>, direct: &Branch) -> Vec
 
 fn way_hops(facts: &Facts<'_>, attempt: &Attempt<'_>, way: &Way<'_>) -> Vec<(Hop, Option<Verdict>)> {
     let mut hops = first_hops(facts, attempt);
-    let to = if attempt.dst == way.destination {
-        format!("forwards to {} ({})", shown(way.destination), way.name())
-    } else {
-        format!("{} -> {} ({})", shown(attempt.dst), shown(way.destination), way.name())
-    };
-    hops.push(by_state(Stage::SourceNode, facts.source.node, way.at_source(attempt), to));
+    hops.push(by_state(Stage::SourceNode, facts.source.node, way.at_source(attempt), sent_on(attempt, way)));
     if !way.same_node && way.node.is_some() {
-        let detail = format!("passes on to {}", way.name());
+        let detail = format!("passes it on to {}", way.name());
         hops.push(by_state(Stage::DestinationNode, way.node, way.at_arrival(), detail));
     }
     hops.push(last_hop(way));
@@ -166,44 +195,55 @@ fn predicted_hops(
     index: usize,
     way: &Way<'_>,
 ) -> Vec<(Hop, Option<Verdict>)> {
-    let to = format!("{} -> {} ({})", shown(attempt.dst), shown(way.destination), way.name());
-    let mut hops = vec![
-        (hop(Stage::Name, None, HopState::Pass, named(facts, attempt)), None),
-        (hop(Stage::Endpoints, None, HopState::Pass, to), None),
-    ];
+    let mut hops: Vec<(Hop, Option<Verdict>)> = name_hop(facts, attempt).into_iter().collect();
+    if facts.target.service().is_some() {
+        hops.push((hop(Stage::Endpoints, None, HopState::Pass, sent_on(attempt, way)), None));
+    }
     let policies = facts.policy(index).map(policy::Detailed::verdict);
     let (state, detail, verdict) = match policies {
         Some(PolicyVerdict::Allow) => (HopState::Pass, "the policies admit it", None),
         Some(PolicyVerdict::Deny) => (HopState::Stop, "the policies deny it", Some(Verdict::Dropped)),
         Some(PolicyVerdict::Unknown) | None => (HopState::Unknown, "not known: what the policies say", None),
     };
-    hops.push((hop(Stage::DestinationNode, way.node, state, detail), verdict));
+    let out = facts.direction(index, Direction::Egress);
+    let (stage, node) = match out {
+        Some(out) if out.effect == PolicyVerdict::Deny => (Stage::SourceNode, facts.source.node),
+        _ => (Stage::DestinationNode, way.node),
+    };
+    hops.push((hop(stage, node, state, detail), verdict));
     hops
 }
 
+/// `10.96.12.7:80 -> 10.244.2.14:8080 (shop/api-7c9)`.
+fn sent_on(attempt: &Attempt<'_>, way: &Way<'_>) -> String {
+    let owner = if way.pod.is_some() { format!(" ({})", way.name()) } else { String::new() };
+    if attempt.dst == way.destination {
+        return format!("forwards to {}{owner}", shown(way.destination));
+    }
+    format!("{} -> {}{owner}", shown(attempt.dst), shown(way.destination))
+}
+
 fn last_hop(way: &Way<'_>) -> (Hop, Option<Verdict>) {
-    let port = way.destination.port();
     let end = |state, detail: String| hop(Stage::Destination, way.node, state, detail);
-    let name = way.name();
     match way.listening() {
         Listening::Accepts(listener) => {
             let who = match (&listener.process, listener.pid) {
                 (Some(process), Some(pid)) => format!("{process}, pid {pid}, listens on {}", listener.local),
                 (Some(process), None) => format!("{process} listens on {}", listener.local),
-                _ => format!("{name} listens on {}", listener.local),
+                _ => format!("listens on {}", listener.local),
             };
             (end(HopState::Pass, who), None)
         }
-        Listening::LoopbackOnly(listener) => (
-            end(HopState::Stop, format!("{name} listens on {} only", listener.local)),
-            Some(Verdict::Rejected),
-        ),
+        Listening::LoopbackOnly(listener) => {
+            (end(HopState::Stop, format!("listens on {} only", listener.local)), Some(Verdict::Rejected))
+        }
         Listening::OtherAddress(listener) => (
-            end(HopState::Stop, format!("{name} listens on {}, not on {}", listener.local, way.destination)),
+            end(HopState::Stop, format!("listens on {}, not on {}", listener.local, way.destination)),
             Some(Verdict::Rejected),
         ),
         Listening::Nothing { .. } => {
-            (end(HopState::Stop, format!("nothing listens on {port} in {name}")), Some(Verdict::Rejected))
+            let port = way.destination.port();
+            (end(HopState::Stop, format!("nothing listens on {port}")), Some(Verdict::Rejected))
         }
         Listening::Unknown(gap) => (end(HopState::Unknown, unknown(&gap)), None),
     }

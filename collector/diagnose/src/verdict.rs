@@ -8,7 +8,7 @@ use model::explanation::PolicyVerdict;
 use model::objects::ServiceType;
 use model::{Basis, Certainty, Effect, Gap, Verdict};
 
-use crate::facts::{Direction, Facts, Listening, NOT_LIVE, Target};
+use crate::facts::{Direction, Facts, Listening, NOT_LIVE, silence};
 use crate::ruling::{Finding, Touches};
 use crate::words;
 
@@ -184,6 +184,10 @@ fn blocked(facts: &Facts<'_>, gaps: &[Gap]) -> Option<String> {
     }
     for (index, attempt) in facts.attempts.iter().enumerate() {
         if facts.case.live {
+            let runs = facts.source.pod.map(|pod| pod.key().to_string());
+            if let Some(silent) = facts.source.node.and_then(|node| silent(facts, node, runs)) {
+                return Some(silent);
+            }
             if let Some(gap) = unknown_state(&attempt.inside()) {
                 return Some(gap);
             }
@@ -219,7 +223,7 @@ fn blocked_way(facts: &Facts<'_>, way: &crate::facts::Way<'_>) -> Option<String>
     if let (Some(node), Err(gap)) = (way.node, &way.arrival)
         && !way.same_node
     {
-        return Some(silent(facts, way, node, gap));
+        return silent(facts, node, way.pod.map(|pod| pod.key().to_string())).or(Some(gap.to_string()));
     }
     if let Some(why) = unknown_state(&way.at_arrival()) {
         return Some(why);
@@ -261,17 +265,13 @@ fn unknown_state(state: &crate::facts::State<'_>) -> Option<String> {
 }
 
 /// `node-2, where shop/api-7c9 runs, has not reported for 3 min`.
-fn silent(facts: &Facts<'_>, way: &crate::facts::Way<'_>, node: &str, gap: &Gap) -> String {
-    let place = match &facts.target {
-        Target::Node(_) => node.to_owned(),
-        _ => format!("{node}, where {} runs,", way.name()),
+fn silent(facts: &Facts<'_>, node: &str, who: Option<String>) -> Option<String> {
+    let silence = silence(facts.case, node)?;
+    let place = match who {
+        Some(who) => format!("{node}, where {who} runs,"),
+        None => node.to_owned(),
     };
-    match facts.case.nodes.get(node) {
-        Some(report) if !report.connected => match report.last_seen {
-            Some(at) => format!("{place} has not reported for {}", words::age(at, facts.case.now)),
-            None => format!("{place} has never reported"),
-        },
-        None => format!("{place} has no agent that reports"),
-        Some(_) => gap.to_string(),
-    }
+    // A node that "is not connected" would be another claim.
+    let whose = if silence.ends_with("connected") { "the agent of " } else { "" };
+    Some(format!("{whose}{place} {silence}"))
 }

@@ -94,7 +94,7 @@ fn nothing(facts: &Facts<'_>) -> Ruling {
     let nodes = facts.source.node.into_iter().chain(facts.live_ways().filter_map(|(_, way)| way.node));
     for node in nodes {
         let Some(report) = facts.case.nodes.get(node).filter(|report| report.connected) else {
-            return Ruling::CannotTell(Gap::new(format!("drops on {node}"), "its agent does not report"));
+            return Ruling::CannotTell(facts.absent(node, &format!("drops on {node}")));
         };
         if let Some(source) = report.source("drops").filter(|source| source.health != SourceHealth::Ok) {
             return Ruling::CannotTell(Gap::new(format!("drops on {node}"), source.detail.clone()));

@@ -9,6 +9,9 @@ use crate::words;
 /// The reason given where no node can be asked at all; the engine says it once instead of once for each node.
 pub(crate) const NOT_LIVE: &str = "answered from objects alone";
 
+/// Silence shorter than this says nothing by its length; reports come every few seconds anyway.
+const SILENCE_MS: u64 = 10_000;
+
 /// Why there is no `what` ("rules", "listeners of shop/api-1") from `node`, which is unknown if `None`.
 pub(super) fn why(case: &Case, node: Option<&str>, what: &str) -> Gap {
     if !case.live {
@@ -23,19 +26,23 @@ pub(super) fn why(case: &Case, node: Option<&str>, what: &str) -> Gap {
         "kubectl -n why-dropped get pods -o wide --field-selector spec.nodeName={}",
         words::shell(node)
     );
-    match case.nodes.get(node) {
-        None => Gap::new(what, format!("no agent has reported from {node}")).with_remedy(snapshot),
-        Some(report) if !report.connected => {
-            let since = match report.last_seen {
-                Some(at) => {
-                    format!("the agent on {node} has not reported for {}", words::age(at, case.now))
-                }
-                None => format!("the agent on {node} has never reported"),
-            };
-            Gap::new(what, since).with_remedy(snapshot)
-        }
-        Some(_) => Gap::new(what, format!("{node} has not answered")),
+    match silence(case, node) {
+        Some(silence) => Gap::new(what, format!("the agent on {node} {silence}")).with_remedy(snapshot),
+        None => Gap::new(what, format!("{node} has not answered")),
     }
+}
+
+/// That a node's agent is not there, and since when: `has not reported for 3 min`. `None` if it is connected.
+pub(crate) fn silence(case: &Case, node: &str) -> Option<String> {
+    let Some(report) = case.nodes.get(node) else { return Some("has never reported".into()) };
+    if report.connected {
+        return None;
+    }
+    Some(match report.last_seen {
+        None => "has never reported".into(),
+        Some(at) if at.age_ms(case.now) < SILENCE_MS => "is not connected".into(),
+        Some(at) => format!("has not reported for {}", words::age(at, case.now)),
+    })
 }
 
 fn what_of(what: &str, node: Option<&str>) -> String {
