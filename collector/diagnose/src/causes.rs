@@ -17,6 +17,7 @@ mod port_not_listed;
 mod right_name_wrong_namespace;
 mod selector_matches_nothing;
 mod service_not_in_rules;
+mod stale_slice;
 mod unexplained_drop;
 mod unexplained_stop;
 mod wrong_target_port;
@@ -62,6 +63,7 @@ pub(crate) static ALL: &[Cause] = &[
     cause!(right_name_wrong_namespace),
     cause!(selector_matches_nothing),
     cause!(service_not_in_rules),
+    cause!(stale_slice),
     cause!(unexplained_drop),
     cause!(unexplained_stop),
     cause!(wrong_target_port),

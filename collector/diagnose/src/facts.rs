@@ -7,6 +7,7 @@
 mod absent;
 pub(crate) mod asks;
 mod drops;
+mod given;
 mod intended;
 mod listening;
 mod owners;

@@ -30,13 +30,12 @@ pub(crate) fn paths(facts: &Facts<'_>, found: &[Finding]) -> Vec<Path> {
                 predicted_hops(facts, attempt, number, way)
             };
             let made = path(attempt.family, ended(hops, index, number, found));
-            match groups.iter_mut().find(|group| alike(&group.path, &made)) {
-                Some(group) => group.add(way.name(), &made),
-                None => {
-                    let mut group = Alike::new(made);
-                    group.names.push(way.name());
-                    groups.push(group);
-                }
+            if let Some(group) = groups.iter_mut().find(|group| alike(&group.path, &made)) {
+                group.add(way.name(), &made);
+            } else {
+                let mut group = Alike::new(made);
+                group.names.push(way.name());
+                groups.push(group);
             }
         }
     }
@@ -217,7 +216,7 @@ fn predicted_hops(
 /// `10.96.12.7:80 -> 10.244.2.14:8080 (shop/api-7c9)`.
 fn sent_on(attempt: &Attempt<'_>, way: &Way<'_>) -> String {
     let owner = if way.pod.is_some() { format!(" ({})", way.name()) } else { String::new() };
-    if attempt.dst == way.destination {
+    if !attempt.translated {
         return format!("forwards to {}{owner}", shown(way.destination));
     }
     format!("{} -> {}{owner}", shown(attempt.dst), shown(way.destination))

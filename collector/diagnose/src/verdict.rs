@@ -122,11 +122,7 @@ fn nothing_found(facts: &Facts<'_>, gaps: &[Gap]) -> Head {
             basis: Basis::Programmed,
         },
         None => Head {
-            summary: format!(
-                "predicted: the objects let {} reach {asked}{}.",
-                facts.source.name,
-                through(facts)
-            ),
+            summary: format!("the objects let {} reach {asked}{}.", facts.source.name, selected(facts)),
             verdict: Verdict::Delivered,
             certainty: Certainty::Likely,
             basis: Basis::Objects,
@@ -151,6 +147,23 @@ fn through(facts: &Facts<'_>) -> String {
     }
     let ways: Vec<usize> = facts.live_ways().map(|(index, _)| index).collect();
     format!(" through {}", words::list(&facts.names(&ways), 3))
+}
+
+/// `; shop/api selects shop/api-7c9`: the pods, where they alone say that a selector is right.
+fn selected(facts: &Facts<'_>) -> String {
+    let planned: Vec<String> = facts
+        .intended
+        .iter()
+        .filter(|backend| backend.planned)
+        .filter_map(|backend| Some(backend.pod.as_ref()?.to_string()))
+        .collect();
+    match facts.target.service() {
+        Some(named) if !planned.is_empty() => {
+            let selector = named.service.pod_selector();
+            format!("; its selector {selector} selects {}", words::list(&planned, 3))
+        }
+        _ => through(facts),
+    }
 }
 
 /// What became of earlier drops: with everything passing now, they are history.
@@ -201,7 +214,7 @@ fn blocked(facts: &Facts<'_>, gaps: &[Gap]) -> Option<String> {
         }
         let mut ways = facts.live_ways().filter(|(_, way)| way.attempt == index).peekable();
         if ways.peek().is_none() {
-            return Some(format!("no endpoint of {} is known", ask(facts)));
+            return Some(unlisted(facts).unwrap_or_else(|| no_endpoint(facts, gaps)));
         }
         if let Some(why) =
             ways.find_map(|(index, way)| blocked_way(facts, way).or_else(|| undecided(facts, index, way)))
@@ -212,10 +225,42 @@ fn blocked(facts: &Facts<'_>, gaps: &[Gap]) -> Option<String> {
     None
 }
 
+/// The selector is right, and the slices do not show it.
+fn unlisted(facts: &Facts<'_>) -> Option<String> {
+    let named = facts.target.service()?;
+    let pods = facts.unlisted()?;
+    let names: Vec<String> = pods.iter().map(|pod| pod.key().to_string()).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "{} selects {}, but its EndpointSlices do not list it: they are behind the pods",
+            named.name(),
+            words::list(&names, 3)
+        )
+    })
+}
+
+fn no_endpoint(facts: &Facts<'_>, gaps: &[Gap]) -> String {
+    let asked = ask(facts);
+    match gaps.iter().find(|gap| gap.why != NOT_LIVE) {
+        Some(gap) => format!("no endpoint of {asked} is known: {}", gap.why),
+        None => format!("no endpoint of {asked} is known"),
+    }
+}
+
 fn blocked_way(facts: &Facts<'_>, way: &crate::facts::Way<'_>) -> Option<String> {
     if !facts.case.live {
         // Beyond the cluster's objects nothing can be predicted.
-        return way.pod.is_none().then(|| format!("no pod in the objects owns {}", way.destination.ip()));
+        let Some(pod) = way.pod else {
+            return Some(format!("no pod in the objects owns {}", way.destination.ip()));
+        };
+        // A pod that the slices leave out and whose ports speak against it is not called reached.
+        let port = way.destination.port();
+        let declared: Vec<u16> = pod
+            .declared_ports()
+            .filter(|declared| declared.protocol == way.protocol)
+            .map(|declared| declared.port)
+            .collect();
+        return (!declared.is_empty() && !declared.contains(&port)).then(|| unlisted(facts)).flatten();
     }
     if let Some(why) = unknown_state(&way.at_source(facts.attempt(way))) {
         return Some(why);

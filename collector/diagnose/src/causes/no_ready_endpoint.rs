@@ -44,6 +44,19 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
         ));
     }
     let used = facts.intended.iter().filter(|backend| backend.used).count();
+    let planned: Vec<String> = facts
+        .intended
+        .iter()
+        .filter(|backend| backend.planned)
+        .filter_map(|backend| Some(backend.pod.as_ref()?.to_string()))
+        .collect();
+    if !planned.is_empty() {
+        let be = if planned.len() == 1 { "is" } else { "are" };
+        return Ruling::CannotTell(Gap::new(
+            format!("whether {} {be} ready", words::list(&planned, 3)),
+            "a manifest says nothing of a pod's state",
+        ));
+    }
     if used > 0 {
         let ready = facts.intended.iter().filter(|backend| backend.ready).count();
         return Ruling::RuledOut(format!("{} ready", words::count(ready.max(used), "endpoint")));
@@ -54,10 +67,16 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
         .filter(|pod| !pod.finished() && selector.matches(pod.labels()))
         .collect();
     if pods.is_empty() {
-        return Ruling::RuledOut("no pod is selected at all (S3)".into());
+        return match facts.pods_not_given() {
+            Some(gap) => Ruling::CannotTell(gap),
+            None => Ruling::RuledOut("no pod is selected at all (S3)".into()),
+        };
     }
     let told: Vec<(&Pod, String)> =
         pods.iter().filter_map(|pod| why_not_ready(pod).map(|why| (*pod, why))).collect();
+    if facts.unlisted().is_some_and(|unlisted| !unlisted.is_empty()) {
+        return Ruling::RuledOut("a selected pod is ready; its slices do not list it (E3)".into());
+    }
     if told.len() < pods.len() {
         return Ruling::CannotTell(Gap::new(
             format!("why {} has no endpoint", named.name()),
@@ -221,8 +240,20 @@ mod tests {
     }
 
     #[test]
-    fn cannot_tell_where_pods_look_ready_but_slices_are_empty() {
+    fn ruled_out_where_pods_are_ready_but_slices_are_empty() {
         let case = Build::shop().objects(|set| set.coverage.slices = true).case();
-        assert!(cannot_tell(&case, rule).why.contains("look ready"));
+        assert!(ruled_out(&case, rule).contains("E3"));
+    }
+
+    #[test]
+    fn cannot_tell_from_a_manifest_without_a_status() {
+        let case = Build::shop().objects(|set| {
+            set.origin = model::objects::Origin::Files;
+            let pod = Build::pod(set, "api-0");
+            pod.addresses.clear();
+            pod.conditions.clear();
+            pod.phase.clear();
+        });
+        assert!(cannot_tell(&case.case(), rule).why.contains("nothing of a pod's state"));
     }
 }

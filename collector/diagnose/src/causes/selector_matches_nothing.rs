@@ -62,6 +62,13 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
         ));
     }
 
+    let slices = objects.slices_of(named.service.key()).count();
+    if slices == 0
+        && let Some(gap) = facts.pods_not_given()
+    {
+        return Ruling::CannotTell(gap);
+    }
+
     let changed = Facts::changed([&named.service.meta])
         .max(Facts::changed(objects.slices_of(named.service.key()).map(|slice| &slice.meta)));
     let refusal = facts.refusal();
@@ -95,7 +102,6 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
     )
     .blame(ObjectRef::service(named.service.key(), "spec.selector"));
     finding = nearest(facts, named, pods(), finding);
-    let slices = objects.slices_of(named.service.key()).count();
     if objects.coverage.slices && slices > 0 {
         let be = if slices == 1 { "is" } else { "are" };
         let text = format!("its {} {be} empty", words::count(slices, "EndpointSlice"));

@@ -5,7 +5,8 @@
 //! **Proof.** No pod of the Service has a socket on the numeric targetPort, all of them have one elsewhere, and a pod's
 //! kernel dropped first packets to the targetPort for want of a socket (`NO_SOCKET`). From objects alone, only that the
 //! containers declare other ports: a container port list is informative and proves nothing, so that is never more than
-//! likely.
+//! likely. It is said at all only where the Service's slices list the pods with that port, or no slices are at hand; where
+//! slices are at hand and leave a pod out, the slices are what there is to speak about (E3).
 //!
 //! **Confused with.** A pod that listens nowhere, or one bad pod among good ones (P1). A named targetPort that no container
 //! has (S6): then there are no endpoints at all.
@@ -127,6 +128,12 @@ fn by_declarations(
     };
     let sets: Option<Vec<BTreeSet<u16>>> =
         ways.iter().map(|way| facts.ways[*way].pod.map(declared)).collect();
+    // Where its slices leave a pod out, what is to be said of this Service is that.
+    if let Some(unlisted) = facts.unlisted()
+        && ways.iter().any(|way| unlisted.iter().any(|pod| facts.ways[*way].pod == Some(pod)))
+    {
+        return Ruling::CannotTell(gap);
+    }
     let heard = facts.live_ways().any(|(_, way)| !matches!(way.listening(), Listening::Unknown(_)));
     let Some(sets) =
         sets.filter(|sets| !heard && sets.iter().all(|set| !set.is_empty() && !set.contains(&target)))

@@ -285,7 +285,7 @@ fn manifests_alone_predict_and_name_the_pod_that_is_selected() {
     assert_eq!(explanation.verdict, Verdict::Delivered, "{}", text(&explanation));
     assert_eq!(
         explanation.summary,
-        "predicted: the objects let web/client reach shop/api:80 through shop/api-0."
+        "the objects let web/client reach shop/api:80; its selector app=api selects shop/api-0."
     );
     assert!(
         explanation.ruled_out.iter().any(|out| out.id == "S3" && out.why == "app=api selects shop/api-0")

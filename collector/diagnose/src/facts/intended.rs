@@ -2,12 +2,15 @@
 //!
 //! Only what the objects say; whether rules agree is in `ways`.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use model::objects::{Origin, Pod};
 use model::{Case, Family, Key};
 use objects::view::{self, LeftOut};
 
-use super::target::Target;
+use super::Facts;
+use super::target::{Named, Target};
 
 /// An endpoint by intent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub struct Intended {
     /// Whether a proxy sends traffic to it: ready, or serving while it terminates when none is ready
     /// (KEP-1669, proxying terminating endpoints).
     pub used: bool,
+    /// Whether it is only what a pod of a manifest would become: no status and no slice speaks of it.
+    pub planned: bool,
 }
 
 /// The endpoints of the asked port, in every family.
@@ -47,6 +52,7 @@ pub(super) fn intended(case: &Case, target: &Target<'_>) -> Vec<Intended> {
             node: backend.node.clone(),
             ready: backend.ready,
             used: eligible.contains(&backend),
+            planned: false,
         }));
         for (pod, why) in &backends.left_out {
             let LeftOut::NoStatus { port } = why else { continue };
@@ -59,11 +65,71 @@ pub(super) fn intended(case: &Case, target: &Target<'_>) -> Vec<Intended> {
                 node: case.objects.pods.get(pod).and_then(|pod| pod.node.clone()),
                 ready: false,
                 used: true,
+                planned: true,
             });
         }
     }
+    own_the_only_one(case, named, &mut all);
     if !case.live && !all.iter().any(|backend| backend.used) {
         all.append(&mut planned);
     }
     all
+}
+
+/// A slice written by hand need not say whose an endpoint is, and a pod's manifest has no address. One endpoint and one
+/// selected pod belong together all the same.
+fn own_the_only_one(case: &Case, named: &Named<'_>, all: &mut [Intended]) {
+    if case.live || !named.selects() {
+        return;
+    }
+    let [only] = all else { return };
+    let pods = view::selected(&case.objects, named.service);
+    if let ([pod], None) = (pods.as_slice(), &only.pod)
+        && pod.addresses.is_empty()
+    {
+        only.pod = Some(pod.key().clone());
+        only.node = only.node.take().or_else(|| pod.node.clone());
+    }
+}
+
+impl<'a> Facts<'a> {
+    /// Selected pods that are ready, or of whose state nothing is known, and that the Service's slices do not list.
+    /// `None` where its endpoints are not taken from slices.
+    pub fn unlisted(&self) -> Option<Vec<&'a Pod>> {
+        let objects = &self.case.objects;
+        let service = self.target.service().filter(|named| named.selects())?.service;
+        let slices: Vec<_> = objects.slices_of(service.key()).collect();
+        let read = match objects.origin {
+            Origin::ApiServer => objects.coverage.slices,
+            Origin::Files => !slices.is_empty(),
+        };
+        if !read {
+            return None;
+        }
+        let lists = |pod: &Pod| {
+            slices.iter().flat_map(|slice| &slice.endpoints).any(|endpoint| {
+                endpoint.pod.as_ref() == Some(pod.key())
+                    || endpoint.addresses.iter().any(|address| pod.addresses.contains(address))
+            }) || self.intended.iter().any(|known| !known.planned && known.pod.as_ref() == Some(pod.key()))
+        };
+        let family = |pod: &Pod| {
+            let own: BTreeSet<Family> = service.cluster_ips.iter().copied().map(Family::of).collect();
+            own.is_empty() || pod.addresses.iter().any(|address| own.contains(&Family::of(*address)))
+        };
+        let stateless = |pod: &Pod| objects.origin == Origin::Files && without_status(pod);
+        let ready = |pod: &Pod| {
+            pod.ready() == Some(true) && !pod.meta.deleting && !pod.addresses.is_empty() && family(pod)
+        };
+        Some(
+            view::selected(objects, service)
+                .into_iter()
+                .filter(|pod| !pod.finished() && (ready(pod) || stateless(pod)) && !lists(pod))
+                .collect(),
+        )
+    }
+}
+
+/// Whether nothing is said of a pod's state, as in a manifest.
+pub(super) fn without_status(pod: &Pod) -> bool {
+    pod.phase.is_empty() && pod.conditions.is_empty() && pod.addresses.is_empty()
 }
