@@ -14,6 +14,10 @@ use rules::owner::kube_proxy::{sep_hash, service_hash};
 const SERVICES: u32 = 10_000;
 const ENDPOINTS: u32 = 5;
 
+/// Counts what is allocated: the peak of `parse` is what the rules need beside the caller's text.
+#[global_allocator]
+static ALLOCATIONS: divan::AllocProfiler = divan::AllocProfiler::system();
+
 fn main() {
     divan::main();
 }
@@ -89,22 +93,24 @@ fn state(text: String) -> NodeState {
     }
 }
 
-/// About 200,000 rules.
+/// 170,000 rules, chain by chain as `iptables-save` prints them.
 fn rules() -> String {
-    let mut chains = String::new();
+    let mut endpoint_chains = String::new();
     let mut services = String::new();
-    let mut rest = String::new();
+    let mut of_services = String::new();
+    let mut of_endpoints = String::new();
+    let mut service_chains = String::new();
     for service in 0..SERVICES {
         let name = format!("shop-{}/service-{service}:http", service % 50);
         let hash = service_hash(&name, Protocol::Tcp);
         let vip = address(service);
-        let _ = writeln!(chains, ":KUBE-SVC-{hash} - [0:0]");
+        let _ = writeln!(service_chains, ":KUBE-SVC-{hash} - [0:0]");
         let _ = writeln!(
             services,
             "-A KUBE-SERVICES -d {vip}/32 -p tcp -m comment --comment \"{name} cluster IP\" -m tcp --dport 80 -j KUBE-SVC-{hash}"
         );
         let _ = writeln!(
-            rest,
+            of_services,
             "-A KUBE-SVC-{hash} ! -s 10.244.0.0/16 -d {vip}/32 -p tcp -m comment --comment \"{name} cluster IP\" -m tcp --dport 80 -j KUBE-MARK-MASQ"
         );
         for number in 0..ENDPOINTS {
@@ -112,7 +118,7 @@ fn rules() -> String {
                 format!("10.{}.{}.{}:8080", 128 + service % 100, service / 250, service % 250 + number + 1);
             let sep = sep_hash(&name, Protocol::Tcp, &endpoint);
             let (ip, _) = endpoint.split_once(':').unwrap_or_default();
-            let _ = writeln!(chains, ":KUBE-SEP-{sep} - [0:0]");
+            let _ = writeln!(endpoint_chains, ":KUBE-SEP-{sep} - [0:0]");
             let chance = if number + 1 < ENDPOINTS {
                 format!(
                     " -m statistic --mode random --probability {:.11}",
@@ -122,16 +128,19 @@ fn rules() -> String {
                 String::new()
             };
             let _ = writeln!(
-                rest,
-                "-A KUBE-SVC-{hash} -m comment --comment \"{name} -> {endpoint}\"{chance} -j KUBE-SEP-{sep}\n\
-                 -A KUBE-SEP-{sep} -s {ip}/32 -m comment --comment \"{name}\" -j KUBE-MARK-MASQ\n\
+                of_services,
+                "-A KUBE-SVC-{hash} -m comment --comment \"{name} -> {endpoint}\"{chance} -j KUBE-SEP-{sep}"
+            );
+            let _ = writeln!(
+                of_endpoints,
+                "-A KUBE-SEP-{sep} -s {ip}/32 -m comment --comment \"{name}\" -j KUBE-MARK-MASQ\n\
                  -A KUBE-SEP-{sep} -p tcp -m comment --comment \"{name}\" -m tcp -j DNAT --to-destination {endpoint}"
             );
         }
     }
     format!(
         "*nat\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n:KUBE-SERVICES - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n\
-         {chains}-A PREROUTING -j KUBE-SERVICES\n-A OUTPUT -j KUBE-SERVICES\n-A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000\n\
-         {services}{rest}COMMIT\n*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n"
+         {service_chains}{endpoint_chains}-A PREROUTING -j KUBE-SERVICES\n-A OUTPUT -j KUBE-SERVICES\n{services}\
+         -A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000\n{of_services}{of_endpoints}COMMIT\n*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n"
     )
 }

@@ -9,7 +9,7 @@ mod stage;
 mod test;
 
 use std::cell::Cell;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use model::flow::Family;
@@ -17,12 +17,13 @@ use model::gap::Gap;
 use model::walk::{Action, Masquerade, Outcome};
 
 pub(crate) use self::ends::{End, Ending};
+use crate::dispatch::Dispatch;
 use crate::hooks::{Base, Hook, Kind};
 use crate::ir::{Chain, ChainId, Rule, RuleSet};
 use crate::network::Network;
 use crate::packet::Passing;
 
-/// Rules evaluated for one walk. A full list of Services has some 20,000; the rest is room for branches.
+/// Rules evaluated for one walk, those passed over by `Dispatch` not counted.
 const MAX_RULES: u32 = 5_000_000;
 /// What following a second way costs of that.
 const FORK_COST: u32 = 500;
@@ -119,6 +120,7 @@ pub(crate) struct Walker<'h> {
     sets: &'h [RuleSet],
     network: &'h Network,
     chains: &'h [BaseChain],
+    dispatch: &'h Dispatch,
     rules_left: Cell<u32>,
     ways: Cell<u32>,
     joins: Cell<u32>,
@@ -194,11 +196,17 @@ enum Parting {
 }
 
 impl<'h> Walker<'h> {
-    pub(crate) fn new(sets: &'h [RuleSet], network: &'h Network, chains: &'h [BaseChain]) -> Self {
+    pub(crate) fn new(
+        sets: &'h [RuleSet],
+        network: &'h Network,
+        chains: &'h [BaseChain],
+        dispatch: &'h Dispatch,
+    ) -> Self {
         Self {
             sets,
             network,
             chains,
+            dispatch,
             rules_left: Cell::new(MAX_RULES),
             ways: Cell::new(1),
             joins: Cell::new(0),
@@ -283,18 +291,26 @@ impl<'h> Walker<'h> {
         self.rules_left.set(left - 1);
         let Some(base) = self.chains.get(way.entry) else { return self.advance(way) };
         let Some(frame) = way.frames.last_mut() else { return self.policy(way, *base) };
-        let chain = self.chain(base.set, base.table, frame.chain);
-        let Some(rule) = chain.and_then(|chain| chain.rules.get(frame.next)) else {
+        let Some((next, rule)) = self.next_rule(*base, *frame, way.packet.dst) else {
             way.frames.pop();
             return way.met();
         };
-        let id = RuleId { set: base.set, table: base.table, chain: frame.chain, rule: Some(frame.next) };
-        frame.next += 1;
+        let id = RuleId { set: base.set, table: base.table, chain: frame.chain, rule: Some(next) };
+        frame.next = next + 1;
         self.rule(way, id, rule)
     }
 
     fn rules(&self, set: usize) -> Option<&'h RuleSet> {
         self.sets.get(set)
+    }
+
+    /// The next rule of a called chain that has to be tried, and its index.
+    fn next_rule(&self, base: BaseChain, frame: Frame, destination: SocketAddr) -> Option<(usize, &'h Rule)> {
+        let table = self.rules(base.set)?.tables.get(base.table)?;
+        let chain = table.chains.get(frame.chain as usize)?;
+        let place = (base.set, base.table, frame.chain);
+        let next = self.dispatch.next(place, chain, frame.next, destination);
+        Some((next, table.rules_of(chain).get(next)?))
     }
 
     fn chain(&self, set: usize, table: usize, chain: ChainId) -> Option<&'h Chain> {

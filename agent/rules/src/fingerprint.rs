@@ -18,9 +18,9 @@ pub(crate) fn of(state: &NodeState, sets: &[RuleSet]) -> u64 {
         for table in &set.tables {
             hash.text(&table.name);
             for chain in &table.chains {
-                hash.text(&chain.name);
+                hash.text(set.text(chain.name));
                 hash.text(if chain.base.is_some() { chain.policy.word() } else { "-" });
-                for rule in &chain.rules {
+                for rule in table.rules_of(chain) {
                     hash.text(set.text(rule.text));
                 }
             }

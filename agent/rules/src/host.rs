@@ -9,6 +9,7 @@ use model::gap::Gap;
 use model::node_state::NodeState;
 use model::walk::{Backend, Branch, Outcome, RulesStamp, Walk};
 
+use crate::dispatch::Dispatch;
 use crate::eval::{self, BaseChain, End, Ending, Walker};
 use crate::fingerprint;
 use crate::ir::{Problem, RuleSet};
@@ -22,6 +23,7 @@ use crate::{iptables, report};
 pub struct Host {
     sets: Vec<RuleSet>,
     network: Network,
+    pub(crate) dispatch: Dispatch,
     proxy: ProxyIndex,
     fingerprint: u64,
     /// Base chains by family, in both orders that equal priorities leave open; the second only where it differs.
@@ -80,7 +82,8 @@ impl Host {
         let chains = [Family::Ipv4, Family::Ipv6].map(|family| Orders::of(&sets, family));
         let proxy = ProxyIndex::new(&sets);
         let fingerprint = fingerprint::of(state, &sets);
-        Self { sets, network, proxy, fingerprint, chains, gaps: state.gaps.clone(), unwalked }
+        let dispatch = Dispatch::new(&sets);
+        Self { sets, network, dispatch, proxy, fingerprint, chains, gaps: state.gaps.clone(), unwalked }
     }
 
     /// Hash of all rules, routes, addresses and routing sysctls; counters and remarks do not count.
@@ -138,9 +141,12 @@ impl Host {
             Family::Ipv6 => &self.chains[1],
         };
         let passing = Passing::entering(packet, input);
-        let mut ends = distinct(Walker::new(&self.sets, &self.network, &orders.first).walk(passing.clone()));
+        let mut ends = distinct(
+            Walker::new(&self.sets, &self.network, &orders.first, &self.dispatch).walk(passing.clone()),
+        );
         if let Some(second) = &orders.second {
-            let others = distinct(Walker::new(&self.sets, &self.network, second).walk(passing));
+            let others =
+                distinct(Walker::new(&self.sets, &self.network, second, &self.dispatch).walk(passing));
             let gap = Gap::new(
                 "order of iptables-legacy and iptables-nft",
                 "both have chains at the same place, and which was registered first is not known; it matters here",
@@ -157,7 +163,7 @@ impl Orders {
         let has_rules = |chain: &BaseChain| {
             let found = sets.get(chain.set).and_then(|set| set.tables.get(chain.table));
             let found = found.and_then(|table| table.chains.get(chain.chain as usize));
-            found.is_some_and(|chain| !chain.rules.is_empty() || chain.policy == crate::ir::Policy::Drop)
+            found.is_some_and(|chain| !chain.is_empty() || chain.policy == crate::ir::Policy::Drop)
         };
         let busy: Vec<&BaseChain> = first.iter().filter(|chain| has_rules(chain)).collect();
         let clash = busy.iter().zip(busy.iter().skip(1)).any(|(one, next)| {

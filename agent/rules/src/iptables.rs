@@ -4,15 +4,16 @@
 //! as its text. It does not judge what rules do.
 
 mod matches;
+mod reading;
 mod target;
 mod words;
 
 use model::flow::Family;
 use model::walk::Backend;
 
+use self::reading::{Names, Reading};
 use self::words::Words;
-use crate::hooks;
-use crate::ir::{Chain, ChainId, Policy, Problem, Rule, RuleSet, Span, Table};
+use crate::ir::{ChainId, Policy, Problem, Rule, RuleSet, Span};
 
 /// Problems kept of one text; the number beyond is told in a last entry.
 const MAX_PROBLEMS: usize = 100;
@@ -30,17 +31,19 @@ pub fn parse(backend: Backend, family: Family, text: &str) -> RuleSet {
         problems: Vec::new(),
         warnings: Vec::new(),
     };
-    let mut reader = Reader { text, rules, table: None, chain: None, suppressed: 0 };
+    let mut reader = Reader { text, rules, tables: Vec::new(), table: None, chain: None, suppressed: 0 };
     if u32::try_from(text.len()).is_err() {
         reader.problem(0, "", "larger than 4 GiB");
     } else {
         reader.read();
     }
-    let mut rules = reader.rules;
-    if reader.suppressed > 0 {
-        let what = format!("{} more lines could not be read", reader.suppressed);
+    let Reader { mut rules, tables, suppressed, .. } = reader;
+    if suppressed > 0 {
+        let what = format!("{suppressed} more lines could not be read");
         rules.problems.push(Problem { line: 0, excerpt: String::new(), what });
     }
+    rules.tables = tables.into_iter().map(Reading::finish).collect();
+    rules.matches.shrink_to_fit();
     rules.source = text.into();
     rules
 }
@@ -54,23 +57,47 @@ pub fn backend_of(text: &str) -> Option<Backend> {
     Some(if nft { Backend::IptablesNft } else { Backend::IptablesLegacy })
 }
 
+/// The comments in a rule's text, as printed between their quotes.
+pub(crate) fn comments(rule: &str) -> impl Iterator<Item = &str> {
+    let mut words = Words::new(rule, 0, rule.len());
+    std::iter::from_fn(move || {
+        loop {
+            let word = words.next()?;
+            match words.text(word) {
+                "--comment" => return words.next().map(|comment| words.text(comment)),
+                // What follows belongs to the target.
+                "-j" | "--jump" | "-g" | "--goto" => return None,
+                _ => {}
+            }
+        }
+    })
+}
+
+/// The packets of `[packets:bytes]`.
+pub(crate) fn packets(text: &str) -> Option<u64> {
+    let inner = text.strip_prefix('[')?.strip_suffix(']')?;
+    inner.split_once(':')?.0.parse().ok()
+}
+
 struct Reader<'t> {
     text: &'t str,
+    /// All but its tables.
     rules: RuleSet,
+    tables: Vec<Reading<'t>>,
     /// The open table.
     table: Option<usize>,
     /// The chain the last rule was appended to; most lines append to the same one.
-    chain: Option<ChainId>,
+    chain: Option<(&'t str, ChainId)>,
     suppressed: usize,
 }
 
-impl Reader<'_> {
+impl<'t> Reader<'t> {
     fn read(&mut self) {
         let mut start = 0;
         let mut number = 0_u32;
         while start < self.text.len() {
-            let rest = self.text.get(start..).unwrap_or_default();
-            let length = rest.find('\n').unwrap_or(rest.len());
+            let rest = self.text.as_bytes().get(start..).unwrap_or_default();
+            let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
             number = number.saturating_add(1);
             self.line(start, start + length, number);
             start += length + 1;
@@ -81,6 +108,7 @@ impl Reader<'_> {
         let text = self.text;
         let line = text.get(start..end).unwrap_or_default();
         let trimmed = line.trim_ascii();
+        let offset = start + (line.len() - line.trim_ascii_start().len());
         let result = match trimmed.as_bytes().first() {
             None => Ok(()),
             Some(b'#') => {
@@ -88,11 +116,8 @@ impl Reader<'_> {
                 Ok(())
             }
             Some(b'*') => self.open_table(trimmed.get(1..).unwrap_or_default()),
-            Some(b':') => self.declare(trimmed.get(1..).unwrap_or_default()),
-            Some(b'[' | b'-') => {
-                let offset = start + (line.len() - line.trim_ascii_start().len());
-                self.rule(offset, offset + trimmed.len(), number)
-            }
+            Some(b':') => self.declare(trimmed.get(1..).unwrap_or_default(), offset + 1),
+            Some(b'[' | b'-') => self.rule(offset, offset + trimmed.len()),
             Some(_) if trimmed == "COMMIT" => {
                 self.table = None;
                 self.chain = None;
@@ -120,81 +145,63 @@ impl Reader<'_> {
             self.table = None;
             return Err("a table without a name");
         }
-        let known = self.rules.tables.iter().position(|table| table.name == name);
+        let known = self.tables.iter().position(|reading| reading.name() == name);
         let index = known.unwrap_or_else(|| {
-            self.rules.tables.push(Table { name: name.to_owned(), ..Table::default() });
-            self.rules.tables.len() - 1
+            self.tables.push(Reading::new(name));
+            self.tables.len() - 1
         });
         self.table = Some(index);
         Ok(())
     }
 
     /// `:NAME POLICY [packets:bytes]`
-    fn declare(&mut self, line: &str) -> Result<(), &'static str> {
-        let mut parts = line.split_ascii_whitespace();
-        let name = parts.next().ok_or("a chain without a name")?;
-        let policy = match parts.next() {
+    fn declare(&mut self, line: &'t str, offset: usize) -> Result<(), &'static str> {
+        let mut words = Words::new(line, 0, line.len());
+        let name = words.next().ok_or("a chain without a name")?;
+        let policy = match words.word() {
             Some("-") => None,
             Some("ACCEPT") => Some(Policy::Accept),
             Some("DROP") => Some(Policy::Drop),
             _ => return Err("a chain without a known policy"),
         };
-        let packets = parts.next().and_then(counter);
-        let table = self.open()?;
-        let base = policy.and_then(|_| hooks::iptables_base(&table.name, name));
-        if policy.is_some() && base.is_none() {
-            return Err("a built-in chain the kernel does not have");
-        }
-        let policy = policy.unwrap_or(Policy::Accept);
-        if let Some(chain) = table.by_name.get(name).and_then(|id| table.chains.get_mut(*id as usize)) {
-            (chain.base, chain.policy, chain.packets) = (base, policy, packets);
-            return Ok(());
-        }
-        let id = ChainId::try_from(table.chains.len()).map_err(|_| "too many chains")?;
-        table.by_name.insert(name.into(), id);
-        table.chains.push(Chain { name: name.into(), base, policy, packets, rules: Vec::new() });
-        Ok(())
+        let packets = words.word().and_then(packets);
+        let reading = self.table.and_then(|index| self.tables.get_mut(index));
+        let reading = reading.ok_or("a chain outside any table")?;
+        let span = Span { start: position(offset)? + name.start, end: position(offset)? + name.end };
+        reading.declare(words.text(name), span, policy, packets)
     }
 
     /// `[packets:bytes] -A CHAIN …`, the counters with `-c` only.
-    fn rule(&mut self, mut start: usize, end: usize, number: u32) -> Result<(), &'static str> {
+    fn rule(&mut self, mut start: usize, end: usize) -> Result<(), &'static str> {
         let text = self.text;
-        let mut packets = None;
+        let mut counters = Span::default();
         if text.as_bytes().get(start) == Some(&b'[') {
             let line = text.get(start..end).unwrap_or_default();
             let close = line.find(']').ok_or("counters without an end")?;
-            packets = counter(line.get(..=close).unwrap_or_default());
-            if packets.is_none() {
-                return Err("counters that are no numbers");
-            }
+            packets(line.get(..=close).unwrap_or_default()).ok_or("counters that are no numbers")?;
+            counters = Span { start: position(start)?, end: position(start + close + 1)? };
             let after = line.get(close + 1..).unwrap_or_default();
             start += close + 1 + (after.len() - after.trim_ascii_start().len());
         }
         let mut words = Words::new(text, start, end);
-        if words.next().map(|word| words.text(word)) != Some("-A") {
+        if words.word() != Some("-A") {
             return Err("not a rule (-A)");
         }
-        let name = words.next().map(|word| words.text(word)).ok_or("a rule without a chain")?;
-        let index = self.table.ok_or("a rule outside any table")?;
-        let table = self.rules.tables.get_mut(index).ok_or("a rule outside any table")?;
-        let same =
-            self.chain.filter(|id| table.chains.get(*id as usize).is_some_and(|chain| *chain.name == *name));
-        let id = same
-            .or_else(|| table.by_name.get(name).copied())
-            .ok_or("a rule of a chain that was not declared")?;
-        self.chain = Some(id);
+        let name = words.word().ok_or("a rule without a chain")?;
+        let reading = self.table.and_then(|index| self.tables.get_mut(index));
+        let reading = reading.ok_or("a rule outside any table")?;
+        let id = match self.chain {
+            Some((last, id)) if last == name => id,
+            _ => reading.names().get(name).copied().ok_or("a rule of a chain that was not declared")?,
+        };
+        self.chain = Some((name, id));
         let first_match = position(self.rules.matches.len())?;
-        let target = matches::read(&mut words, self.rules.family, table, &mut self.rules.matches);
-        let target = target.inspect_err(|_| self.rules.matches.truncate(first_match as usize))?;
+        let target = matches::read(&mut words, self.rules.family, reading.names(), &mut self.rules.matches)
+            .inspect_err(|_| self.rules.matches.truncate(first_match as usize))?;
         let end_match = position(self.rules.matches.len())?;
-        let chain = table.chains.get_mut(id as usize).ok_or("a rule of a chain that was not declared")?;
         let text = Span { start: position(start)?, end: position(end)? };
-        chain.rules.push(Rule { text, line: number, first_match, end_match, packets, target });
+        reading.append(id, Rule { text, counters, first_match, end_match, target });
         Ok(())
-    }
-
-    fn open(&mut self) -> Result<&mut Table, &'static str> {
-        self.table.and_then(|index| self.rules.tables.get_mut(index)).ok_or("a chain outside any table")
     }
 
     fn problem(&mut self, line: u32, text: &str, what: &str) {
@@ -204,12 +211,6 @@ impl Reader<'_> {
             self.suppressed += 1;
         }
     }
-}
-
-/// The packets of `[packets:bytes]`.
-fn counter(text: &str) -> Option<u64> {
-    let inner = text.strip_prefix('[')?.strip_suffix(']')?;
-    inner.split_once(':')?.0.parse().ok()
 }
 
 fn position(offset: usize) -> Result<u32, &'static str> {

@@ -4,13 +4,12 @@
 //! Texts stay in the source they were read from and are referred to by position, so a big rule set costs little more
 //! than its own size.
 
-use std::collections::HashMap;
-
 use ipnet::IpNet;
 use model::flow::{Family, PortRange};
 use model::walk::Backend;
 
 use crate::hooks::Base;
+use crate::iptables;
 
 /// A stretch of the text a rule set was read from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -58,8 +57,8 @@ pub struct Table {
     pub name: String,
     /// Its chains; a [`ChainId`] is an index.
     pub chains: Vec<Chain>,
-    /// Chain by name.
-    pub by_name: HashMap<Box<str>, ChainId>,
+    /// The rules of all its chains, chain by chain; a chain holds a range of them.
+    pub rules: Vec<Rule>,
 }
 
 /// Index of a chain in its table.
@@ -69,15 +68,17 @@ pub type ChainId = u32;
 #[derive(Clone, Debug)]
 pub struct Chain {
     /// Its name.
-    pub name: Box<str>,
+    pub name: Span,
     /// Where the kernel calls it, if it does.
     pub base: Option<Base>,
     /// What becomes of a packet that falls off the end of a base chain.
     pub policy: Policy,
     /// The policy's packet counter, when printed.
     pub packets: Option<u64>,
-    /// Its rules in order.
-    pub rules: Vec<Rule>,
+    /// First of its rules in [`Table::rules`].
+    pub first_rule: u32,
+    /// One past the last of its rules.
+    pub end_rule: u32,
 }
 
 /// What a base chain does with a packet no rule decided.
@@ -94,14 +95,12 @@ pub enum Policy {
 pub struct Rule {
     /// The rule as printed, without counters.
     pub text: Span,
-    /// Its line in the source, counted from 1.
-    pub line: u32,
+    /// Its counters as printed; empty if they are not.
+    pub counters: Span,
     /// First of its matches in [`RuleSet::matches`].
     pub first_match: u32,
     /// One past the last of its matches.
     pub end_match: u32,
-    /// Its packet counter, when printed.
-    pub packets: Option<u64>,
     /// What it does.
     pub target: Target,
 }
@@ -154,8 +153,6 @@ pub enum Test {
     SourceType(AddressTypes),
     /// Kind of the destination address.
     DestinationType(AddressTypes),
-    /// A remark; always true.
-    Comment(Span),
     /// By chance or every nth packet.
     Chance(Chance),
     /// TCP flags: of those in the mask exactly the second set.
@@ -335,19 +332,38 @@ impl RuleSet {
         self.tables.iter().find(|table| table.name == name)
     }
 
-    /// A rule's comments as printed between their quotes.
+    /// A chain of a table by name. It looks through all of them: for a few questions after loading.
+    pub fn chain_of<'t>(&self, table: &'t Table, name: &str) -> Option<(ChainId, &'t Chain)> {
+        (0..).zip(&table.chains).find(|(_, chain)| self.text(chain.name) == name)
+    }
+
+    /// A rule's comments as printed between their quotes. They are read anew: few are ever asked for.
     pub fn comments(&self, rule: &Rule) -> impl Iterator<Item = &str> {
-        self.matches_of(rule).iter().filter_map(|item| match item.test {
-            Test::Comment(span) => Some(self.text(span)),
-            _ => None,
-        })
+        iptables::comments(self.text(rule.text))
+    }
+
+    /// A rule's packet counter, when printed.
+    pub fn packets(&self, rule: &Rule) -> Option<u64> {
+        iptables::packets(self.text(rule.counters))
     }
 }
 
 impl Table {
-    /// A chain by name.
-    pub fn chain(&self, name: &str) -> Option<&Chain> {
-        self.chains.get(*self.by_name.get(name)? as usize)
+    /// The rules of one of its chains in order.
+    pub fn rules_of(&self, chain: &Chain) -> &[Rule] {
+        self.rules.get(chain.first_rule as usize..chain.end_rule as usize).unwrap_or_default()
+    }
+}
+
+impl Chain {
+    /// How many rules it has.
+    pub const fn len(&self) -> usize {
+        (self.end_rule - self.first_rule) as usize
+    }
+
+    /// Whether it has no rules.
+    pub const fn is_empty(&self) -> bool {
+        self.first_rule == self.end_rule
     }
 }
 

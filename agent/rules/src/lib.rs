@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod dispatch;
 mod eval;
 mod fingerprint;
 pub mod hooks;

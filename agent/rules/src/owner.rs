@@ -7,7 +7,7 @@ pub mod kube_proxy;
 mod network_policy;
 mod others;
 
-use crate::ir::{Rule, RuleSet, Target};
+use crate::ir::{Rule, RuleSet, Table, Target};
 
 /// The name of kube-proxy as an owner.
 pub const KUBE_PROXY: &str = "kube-proxy";
@@ -28,13 +28,13 @@ impl Owner {
 }
 
 /// Who wrote a rule: told by its chain, else by the chain it jumps to, else by its remarks.
-pub fn of(rules: &RuleSet, table: &str, chain: &str, rule: &Rule) -> Owner {
+pub fn of(rules: &RuleSet, table: Option<&Table>, chain: &str, rule: &Rule) -> Owner {
     // Calico writes two remarks: its hash, then the words.
     let comment = rules.comments(rule).last().unwrap_or_default();
     let jump = match rule.target {
         Target::Jump(id) | Target::Goto(id) => {
-            let target = rules.table(table).and_then(|table| table.chains.get(id as usize));
-            target.map_or("", |chain| &*chain.name)
+            let target = table.and_then(|table| table.chains.get(id as usize));
+            target.map_or("", |chain| rules.text(chain.name))
         }
         _ => "",
     };

@@ -10,7 +10,7 @@ use model::flow::{Family, Packet, PortRange, Protocol};
 use model::walk::{Backend, ProxyFacts};
 
 use crate::hooks::Hook;
-use crate::ir::{Chain, RuleSet, Target, Test};
+use crate::ir::{Chain, Rule, RuleSet, Target, Test};
 use crate::network::{Network, Tri};
 
 /// Names of Services quoted as examples.
@@ -42,16 +42,17 @@ impl ProxyIndex {
                 ("filter", "KUBE-EXTERNAL-SERVICES"),
                 ("nat", "KUBE-NODEPORTS"),
             ] {
-                if let Some(chain) = set.table(table).and_then(|table| table.chain(chain)) {
-                    index.collect(set, chain);
+                let Some(table) = set.table(table) else { continue };
+                if let Some((_, chain)) = set.chain_of(table, chain) {
+                    index.collect(set, table.rules_of(chain));
                 }
             }
         }
         index
     }
 
-    fn collect(&mut self, set: &RuleSet, chain: &Chain) {
-        for rule in &chain.rules {
+    fn collect(&mut self, set: &RuleSet, rules: &[Rule]) {
+        for rule in rules {
             let (mut address, mut port, mut protocol) = (None, None, None);
             for item in set.matches_of(rule).iter().filter(|item| !item.negate) {
                 match &item.test {
@@ -133,15 +134,16 @@ impl ProxyIndex {
 /// The nat hooks that call the list of Services.
 fn hooks_into_services(set: &RuleSet) -> Vec<Hook> {
     let Some(nat) = set.table("nat") else { return Vec::new() };
-    let Some(services) = nat.by_name.get("KUBE-SERVICES") else { return Vec::new() };
+    let Some((services, _)) = set.chain_of(nat, "KUBE-SERVICES") else { return Vec::new() };
     let calls = |chain: &Chain| {
-        chain
-            .rules
+        nat.rules_of(chain)
             .iter()
-            .any(|rule| matches!(rule.target, Target::Jump(to) | Target::Goto(to) if to == *services))
+            .any(|rule| matches!(rule.target, Target::Jump(to) | Target::Goto(to) if to == services))
     };
     [Hook::Prerouting, Hook::Output]
         .into_iter()
-        .filter(|hook| nat.chain(hook.word()).is_some_and(|chain| chain.base.is_some() && calls(chain)))
+        .filter(|hook| {
+            set.chain_of(nat, hook.word()).is_some_and(|(_, chain)| chain.base.is_some() && calls(chain))
+        })
         .collect()
 }

@@ -64,13 +64,13 @@ fn reference(sets: &[RuleSet], id: RuleId) -> (RuleRef, Option<u64>) {
     let set = sets.get(id.set);
     let table = set.and_then(|set| set.tables.get(id.table));
     let chain = table.and_then(|table| table.chains.get(id.chain as usize));
-    let rule = id.rule.and_then(|index| chain?.rules.get(index));
+    let rule = id.rule.and_then(|index| table?.rules_of(chain?).get(index));
     let table_name = table.map_or("", |table| table.name.as_str());
-    let chain_name = chain.map_or("", |chain| &*chain.name);
+    let chain_name = set.zip(chain).map_or("", |(set, chain)| set.text(chain.name));
     let (text, owner, packets) = match (set, rule, chain) {
         (Some(set), Some(rule), _) => {
-            let owner = owner::of(set, table_name, chain_name, rule);
-            (set.text(rule.text).to_owned(), owner, rule.packets)
+            let owner = owner::of(set, table, chain_name, rule);
+            (set.text(rule.text).to_owned(), owner, set.packets(rule))
         }
         (_, _, Some(chain)) => {
             (format!("policy {}", chain.policy.word()), owner::Owner::default(), chain.packets)

@@ -13,7 +13,7 @@ use super::{
     BaseChain, End, Ending, Flow, Frame, MAX_CALLS, MAX_WAYS, Parting, RuleId, Stage, Walker, Way, quote,
 };
 use crate::hooks::{Hook, Kind};
-use crate::ir::{Policy, Rule, RuleSet, Target};
+use crate::ir::{ChainId, Policy, Rule, RuleSet, Target};
 
 /// What REJECT sends when the rule does not say (`man iptables-extensions`).
 const fn default_reject(family: Family) -> &'static str {
@@ -90,7 +90,7 @@ impl Walker<'_> {
                 return way.met();
             }
             Target::Jump(chain) | Target::Goto(chain) => {
-                way.record(Some(id), Action::Jump(self.name_of(id, *chain)));
+                way.record(Some(id), Action::Jump(self.name_of(id, *chain).to_owned()));
                 if matches!(rule.target, Target::Goto(_)) {
                     way.frames.pop();
                 }
@@ -145,8 +145,7 @@ impl Walker<'_> {
     pub(super) fn policy(&self, way: &mut Way, base: BaseChain) -> Flow {
         let chain = self.chain(base.set, base.table, base.chain);
         let id = RuleId { set: base.set, table: base.table, chain: base.chain, rule: None };
-        let (policy, empty) =
-            chain.map_or((Policy::Accept, true), |chain| (chain.policy, chain.rules.is_empty()));
+        let (policy, empty) = chain.map_or((Policy::Accept, true), |chain| (chain.policy, chain.is_empty()));
         if policy == Policy::Drop || !empty {
             way.record(Some(id), Action::Policy(policy.word().to_owned()));
         }
@@ -173,11 +172,12 @@ impl Walker<'_> {
     }
 
     fn chain_name(&self, id: RuleId) -> &str {
-        self.chain(id.set, id.table, id.chain).map_or("", |chain| &*chain.name)
+        self.name_of(id, id.chain)
     }
 
-    fn name_of(&self, id: RuleId, chain: crate::ir::ChainId) -> String {
-        self.chain(id.set, id.table, chain).map_or_else(String::new, |chain| chain.name.to_string())
+    fn name_of(&self, id: RuleId, chain: ChainId) -> &str {
+        let chain = self.rules(id.set).zip(self.chain(id.set, id.table, chain));
+        chain.map_or("", |(rules, chain)| rules.text(chain.name))
     }
 }
 

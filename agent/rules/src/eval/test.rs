@@ -48,7 +48,7 @@ fn one(rules: &RuleSet, item: &Match, packet: &Passing, network: &Network) -> Tr
         Test::Source(net) => contains(net, packet.src),
         Test::Protocol(number) => Tri::of(*number == packet.protocol.number()),
         Test::DestinationPort(range) => Tri::of(range.contains(packet.dst.port())),
-        Test::Comment(_) | Test::Always | Test::Chance(Chance::Always) => Tri::Yes,
+        Test::Always | Test::Chance(Chance::Always) => Tri::Yes,
         Test::SourceRange(range) => Tri::of(range.0 <= packet.src && packet.src <= range.1),
         Test::DestinationRange(range) => Tri::of(range.0 <= packet.dst.ip() && packet.dst.ip() <= range.1),
         Test::InInterface(wanted) => interface(rules, *wanted, &packet.input),

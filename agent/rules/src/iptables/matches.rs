@@ -9,10 +9,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use model::flow::{Family, PortRange};
 
-use super::target;
 use super::words::Words;
+use super::{Names, target};
 use crate::ir::{
-    AddressTypes, Chance, CtStates, Interface, Masked, Match, PacketType, Side, Span, Table, Target, Test,
+    AddressTypes, Chance, CtStates, Interface, Masked, Match, PacketType, Side, Span, Target, Test,
 };
 
 type Refusal = &'static str;
@@ -21,7 +21,7 @@ type Refusal = &'static str;
 pub(super) fn read(
     words: &mut Words<'_>,
     family: Family,
-    table: &Table,
+    chains: &Names<'_>,
     matches: &mut Vec<Match>,
 ) -> Result<Target, Refusal> {
     let mut negate = false;
@@ -33,8 +33,8 @@ pub(super) fn read(
                 negate = true;
                 continue;
             }
-            "-j" | "--jump" => return target::read(words, table, false),
-            "-g" | "--goto" => return target::read(words, table, true),
+            "-j" | "--jump" => return target::read(words, chains, false),
+            "-g" | "--goto" => return target::read(words, chains, true),
             "-m" | "--match" => {
                 let name = value(words)?;
                 extension(words, words.text(name), start, family, matches)?;
@@ -73,8 +73,9 @@ fn extension(
     matches: &mut Vec<Match>,
 ) -> Result<(), Refusal> {
     match name {
-        "tcp" | "udp" | "sctp" | "udplite" | "dccp" | "comment" | "mark" | "connmark" | "conntrack"
-        | "state" | "addrtype" | "multiport" | "iprange" | "pkttype" => {}
+        "comment" => return remark(words),
+        "tcp" | "udp" | "sctp" | "udplite" | "dccp" | "mark" | "connmark" | "conntrack" | "state"
+        | "addrtype" | "multiport" | "iprange" | "pkttype" => {}
         "statistic" => return statistic(words, start, matches),
         "recent" => return recent(words, matches),
         "physdev" => return bridge_port(words, start, matches),
@@ -124,7 +125,7 @@ fn option(
     negate: &mut bool,
 ) -> Result<Test, Refusal> {
     let test = match (extension, option) {
-        ("comment", "--comment") => Some(Test::Comment(value(words)?)),
+        ("tcp" | "udp" | "sctp" | "udplite" | "dccp", _) => transport_option(words, option, start)?,
         ("mark", "--mark") => masked(take(words)?).map(Test::Mark),
         ("connmark", "--mark") => masked(take(words)?).map(Test::ConnMark),
         ("conntrack", "--ctstate") | ("state", "--state") => states(take(words)?).map(Test::CtState),
@@ -153,7 +154,6 @@ fn option(
             "unicast" => PacketType::Unicast,
             _ => PacketType::Other,
         })),
-        ("tcp" | "udp" | "sctp" | "udplite" | "dccp", _) => transport_option(words, option, start)?,
         _ => None,
     };
     Ok(test.unwrap_or_else(|| {
@@ -180,9 +180,21 @@ fn transport_option(words: &mut Words<'_>, option: &str, start: usize) -> Result
             (Some(mask), Some(set)) => Test::TcpFlags { mask, set },
             _ => unknown(words, start),
         },
-        "--comment" => Test::Comment(value(words)?),
+        "--comment" => {
+            value(words)?;
+            Test::Always
+        }
         _ => return Ok(None),
     }))
+}
+
+/// `--comment TEXT`: always true, and read anew where it is asked for (`RuleSet::comments`).
+fn remark(words: &mut Words<'_>) -> Result<(), Refusal> {
+    while ahead(words) == Some("--comment") {
+        words.next();
+        value(words)?;
+    }
+    Ok(())
 }
 
 /// `--mode random --probability P` or `--mode nth --every N --packet P`.
@@ -257,14 +269,15 @@ fn bridge_port(words: &mut Words<'_>, start: usize, matches: &mut Vec<Match>) ->
 }
 
 /// The next word if it belongs to the extension being read.
-fn ahead<'t>(words: &Words<'t>) -> Option<&'t str> {
-    let (first, second) = words.peek_two();
-    let decisive = if first == Some("!") { second? } else { first? };
-    let basic = matches!(
-        decisive,
-        "-m" | "-j" | "-g" | "-s" | "-d" | "-i" | "-o" | "-p" | "-f" | "--jump" | "--goto" | "--match"
-    );
-    if basic { None } else { first }
+fn ahead<'t>(words: &mut Words<'t>) -> Option<&'t str> {
+    let next = words.peek()?;
+    let decisive = if next == "!" { words.clone().nth(1).map(|word| words.text(word))? } else { next };
+    let basic = match decisive.as_bytes() {
+        [b'-', b'm' | b'j' | b'g' | b's' | b'd' | b'i' | b'o' | b'p' | b'f'] => true,
+        [b'-', b'-', ..] => matches!(decisive, "--jump" | "--goto" | "--match"),
+        _ => false,
+    };
+    if basic { None } else { Some(next) }
 }
 
 /// Passes over everything that belongs to the extension; tells whether one `!` stood first.
@@ -302,8 +315,7 @@ fn value(words: &mut Words<'_>) -> Result<Span, Refusal> {
 }
 
 fn take<'t>(words: &mut Words<'t>) -> Result<&'t str, Refusal> {
-    let span = value(words)?;
-    Ok(words.text(span))
+    words.word().ok_or("an option without its value")
 }
 
 fn interface(words: &mut Words<'_>) -> Result<Interface, Refusal> {

@@ -4,31 +4,29 @@
 
 use std::net::IpAddr;
 
+use super::Names;
 use super::matches::{masked, number};
 use super::words::Words;
-use crate::ir::{Masked, Span, Table, Target};
+use crate::ir::{Masked, Span, Target};
 
 /// Reads the target; `goto` for `-g`.
-pub(super) fn read(words: &mut Words<'_>, table: &Table, goto: bool) -> Result<Target, &'static str> {
+pub(super) fn read(words: &mut Words<'_>, chains: &Names<'_>, goto: bool) -> Result<Target, &'static str> {
     let start = words.upcoming();
-    let name = words.next().ok_or("a jump without a target")?;
-    let name = words.text(name);
-    if let Some(chain) = table.by_name.get(name) {
+    let name = words.word().ok_or("a jump without a target")?;
+    if let Some(chain) = chains.get(name) {
         return Ok(if goto { Target::Goto(*chain) } else { Target::Jump(*chain) });
     }
-    let rest = words.clone();
-    for _ in words.by_ref() {}
     let text = Span {
         start: u32::try_from(start).map_err(|_| "too much text")?,
-        end: u32::try_from(words.offset()).map_err(|_| "too much text")?,
+        end: u32::try_from(words.end()).map_err(|_| "too much text")?,
     };
     if goto {
         return Ok(Target::Unknown(text));
     }
-    Ok(modelled(name, rest).unwrap_or(Target::Unknown(text)))
+    Ok(modelled(name, words).unwrap_or(Target::Unknown(text)))
 }
 
-fn modelled(name: &str, mut rest: Words<'_>) -> Option<Target> {
+fn modelled(name: &str, rest: &mut Words<'_>) -> Option<Target> {
     Some(match name {
         "ACCEPT" => Target::Accept,
         "DROP" => Target::Drop,
@@ -45,16 +43,16 @@ fn modelled(name: &str, mut rest: Words<'_>) -> Option<Target> {
         "MASQUERADE" => Target::Masquerade,
         "SNAT" => Target::Snat,
         "DNAT" => {
-            let to = option(&mut rest, "--to-destination")?;
+            let to = option(rest, "--to-destination")?;
             let (address, port) = destination(to)?;
             Target::Dnat { address, port }
         }
-        "REDIRECT" => match option(&mut rest, "--to-ports") {
+        "REDIRECT" => match option(rest, "--to-ports") {
             None => Target::Redirect(None),
             Some(port) => Target::Redirect(Some(port.parse().ok()?)),
         },
-        "MARK" => Target::SetMark(set_mark(&mut rest)?),
-        "CONNMARK" => connection_mark(&mut rest)?,
+        "MARK" => Target::SetMark(set_mark(rest)?),
+        "CONNMARK" => connection_mark(rest)?,
         "NOTRACK" => Target::NoTrack,
         "CT" => {
             let words = rest.clone();
@@ -71,7 +69,7 @@ fn modelled(name: &str, mut rest: Words<'_>) -> Option<Target> {
 fn option<'t>(words: &mut Words<'t>, name: &str) -> Option<&'t str> {
     while let Some(word) = words.next() {
         if words.text(word) == name {
-            return words.next().map(|value| words.text(value));
+            return words.word();
         }
     }
     None
@@ -84,18 +82,19 @@ fn destination(text: &str) -> Option<(Option<IpAddr>, Option<u16>)> {
         let port = rest.strip_prefix(':').map(str::parse).transpose().ok()?;
         return Some((Some(address.parse().ok()?), port));
     }
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Some((Some(address), None));
-    }
-    let (address, port) = text.split_once(':')?;
+    let (address, port) = match text.split_once(':') {
+        Some((_, rest)) if rest.contains(':') => return Some((Some(text.parse().ok()?), None)),
+        None => return Some((Some(text.parse().ok()?), None)),
+        Some(parts) => parts,
+    };
     let address = if address.is_empty() { None } else { Some(address.parse().ok()?) };
     Some((address, Some(port.parse().ok()?)))
 }
 
 /// All forms of `-j MARK` as `mark = (mark & !mask) ^ value`.
 fn set_mark(words: &mut Words<'_>) -> Option<Masked> {
-    let name = words.next().map(|word| words.text(word))?;
-    let value = words.next().map(|word| words.text(word))?;
+    let name = words.word()?;
+    let value = words.word()?;
     Some(match name {
         "--set-xmark" => masked(value)?,
         "--set-mark" => {

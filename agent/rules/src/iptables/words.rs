@@ -8,14 +8,19 @@ use crate::ir::Span;
 #[derive(Clone)]
 pub(super) struct Words<'t> {
     text: &'t str,
-    at: usize,
+    /// Where the line ends in the text.
     end: usize,
+    /// The line after the last word handed out, whose closing quote is left out.
+    rest: &'t [u8],
+    /// The next word, once looked at, and what follows it.
+    ahead: Option<(Span, &'t [u8])>,
 }
 
 impl<'t> Words<'t> {
     /// The words of `text[start..end]`.
-    pub(super) const fn new(text: &'t str, start: usize, end: usize) -> Self {
-        Self { text, at: start, end }
+    pub(super) fn new(text: &'t str, start: usize, end: usize) -> Self {
+        let rest = text.as_bytes().get(start..end).unwrap_or_default();
+        Self { text, end, rest, ahead: None }
     }
 
     /// A word's text, without its quotes.
@@ -23,26 +28,44 @@ impl<'t> Words<'t> {
         self.text.get(span.start as usize..span.end as usize).unwrap_or_default()
     }
 
-    /// The next two words without moving on.
-    pub(super) fn peek_two(&self) -> (Option<&'t str>, Option<&'t str>) {
-        let mut ahead = self.clone();
-        let first = ahead.next().map(|span| self.text(span));
-        (first, ahead.next().map(|span| self.text(span)))
+    /// The next word's text.
+    pub(super) fn word(&mut self) -> Option<&'t str> {
+        self.next().map(|span| self.text(span))
+    }
+
+    /// The next word's text without moving on.
+    pub(super) fn peek(&mut self) -> Option<&'t str> {
+        if self.ahead.is_none() {
+            self.ahead = self.read();
+        }
+        self.ahead.map(|(span, _)| self.text(span))
     }
 
     /// Where the next word begins, quotes included.
-    pub(super) fn upcoming(&self) -> usize {
-        let bytes = self.text.as_bytes();
-        let mut at = self.at;
-        while at < self.end && bytes.get(at).is_some_and(u8::is_ascii_whitespace) {
-            at += 1;
-        }
-        at
+    pub(super) const fn upcoming(&self) -> usize {
+        self.end - after_blanks(self.rest).len()
     }
 
-    /// Where the last word handed out ended.
+    /// Where the last word handed out ended, its quote included.
     pub(super) const fn offset(&self) -> usize {
-        self.at
+        self.end - self.rest.len()
+    }
+
+    /// Where the line ends.
+    pub(super) const fn end(&self) -> usize {
+        self.end
+    }
+
+    /// The next word and what follows it.
+    fn read(&self) -> Option<(Span, &'t [u8])> {
+        let (word, length, quote) = match after_blanks(self.rest) {
+            [b'"', word @ ..] => (word, quoted(word), 1),
+            [] => return None,
+            word => (word, unquoted(word), 0),
+        };
+        let start = self.end - word.len();
+        let span = Span { start: u32::try_from(start).ok()?, end: u32::try_from(start + length).ok()? };
+        Some((span, word.get(length + quote..).unwrap_or_default()))
     }
 }
 
@@ -50,29 +73,63 @@ impl Iterator for Words<'_> {
     type Item = Span;
 
     fn next(&mut self) -> Option<Span> {
-        let bytes = self.text.as_bytes().get(..self.end)?;
-        let mut at = self.upcoming();
-        let (start, end) = if bytes.get(at)? == &b'"' {
-            at += 1;
-            let start = at;
-            while let Some(byte) = bytes.get(at) {
-                match byte {
-                    b'"' => break,
-                    b'\\' => at += 2,
-                    _ => at += 1,
-                }
-            }
-            let end = at.min(bytes.len());
-            at = (end + 1).min(bytes.len());
-            (start, end)
-        } else {
-            let start = at;
-            at += bytes.get(at..)?.iter().position(u8::is_ascii_whitespace).unwrap_or(bytes.len() - at);
-            (start, at)
+        let (span, rest) = match self.ahead.take() {
+            Some(ahead) => ahead,
+            None => self.read()?,
         };
-        self.at = at;
-        Some(Span { start: u32::try_from(start).ok()?, end: u32::try_from(end).ok()? })
+        self.rest = rest;
+        Some(span)
     }
+}
+
+const fn after_blanks(mut text: &[u8]) -> &[u8] {
+    while let [byte, rest @ ..] = text
+        && is_blank(*byte)
+    {
+        text = rest;
+    }
+    text
+}
+
+/// What parts words in a line (`add_param_to_argv`, iptables/xshared.c).
+const fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+/// Length of a text up to its closing quote, or to the end of the line.
+fn quoted(text: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(found) = text.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+        at += found;
+        if text.get(at) == Some(&b'"') {
+            return at;
+        }
+        at += 2;
+    }
+    text.len()
+}
+
+/// Length of a text up to the first blank, or to the end of the line; eight bytes at a time.
+fn unquoted(text: &[u8]) -> usize {
+    const SPACES: u64 = u64::from_le_bytes([b' '; 8]);
+    const TABS: u64 = u64::from_le_bytes([b'\t'; 8]);
+    let (words, rest) = text.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let blanks = zeros(word ^ SPACES) | zeros(word ^ TABS);
+        if blanks != 0 {
+            return index * 8 + blanks.trailing_zeros() as usize / 8;
+        }
+    }
+    let length = rest.iter().position(|byte| is_blank(*byte));
+    words.len() * 8 + length.unwrap_or(rest.len())
+}
+
+/// The high bit of each byte that is zero; above the lowest such byte others may be set too.
+const fn zeros(word: u64) -> u64 {
+    const LOW: u64 = u64::from_le_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    word.wrapping_sub(LOW) & !word & HIGH
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ fn owner(chains: &[&str], rule: &str) -> (String, String) {
     let set = iptables::parse(Backend::IptablesNft, Family::Ipv4, &text);
     assert_eq!(set.problems, []);
     let table = &set.tables[0];
-    let chain = table.chains.iter().find(|chain| !chain.rules.is_empty()).unwrap();
-    let owner = of(&set, "filter", &chain.name, &chain.rules[0]);
+    let chain = table.chains.iter().find(|chain| !chain.is_empty()).unwrap();
+    let owner = of(&set, Some(table), set.text(chain.name), &table.rules_of(chain)[0]);
     (owner.name.to_owned(), owner.object)
 }
 
