@@ -1,6 +1,6 @@
 //! Reading and walking the rules of 10,000 Services with five endpoints each, as kube-proxy writes them.
 
-use std::fmt::Write as _;
+mod cluster;
 
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
@@ -9,14 +9,8 @@ use model::node_state::{InterfaceAddress, NodeState, Route, RouteKind, SavedRule
 use model::time::Timestamp;
 use model::walk::{Backend, RulesStamp};
 use rules::Host;
-use rules::owner::kube_proxy::{sep_hash, service_hash};
 
-const SERVICES: u32 = 10_000;
-const ENDPOINTS: u32 = 5;
-
-/// Counts what is allocated: the peak of `parse` is what the rules need beside the caller's text.
-#[global_allocator]
-static ALLOCATIONS: divan::AllocProfiler = divan::AllocProfiler::system();
+use crate::cluster::{SERVICES, address, rules};
 
 fn main() {
     divan::main();
@@ -27,14 +21,18 @@ fn parse(bencher: Bencher<'_, '_>) {
     let text = rules();
     bencher
         .counter(BytesCount::of_str(&text))
-        .bench(|| rules::iptables::parse(Backend::IptablesNft, Family::Ipv4, black_box(&text)));
+        .with_inputs(|| text.clone())
+        .bench_values(|text| rules::iptables::parse(Backend::IptablesNft, Family::Ipv4, text));
 }
 
 /// Parsing, fingerprint and list of Services: what the agent does when rules changed.
 #[divan::bench(sample_count = 10)]
 fn load(bencher: Bencher<'_, '_>) {
     let state = state(rules());
-    bencher.counter(BytesCount::new(state.iptables[0].text.len())).bench(|| Host::new(black_box(&state)));
+    bencher
+        .counter(BytesCount::new(state.iptables[0].text.len()))
+        .with_inputs(|| state.clone())
+        .bench_values(|mut state| Host::taking(&mut state));
 }
 
 /// To the Service in the middle of the list.
@@ -54,10 +52,6 @@ fn walk_past_all_services(bencher: Bencher<'_, '_>) {
 }
 
 const STAMP: RulesStamp = RulesStamp { read_at: Timestamp(0), fingerprint: 0, unchanged_since: Timestamp(0) };
-
-fn address(service: u32) -> String {
-    format!("10.96.{}.{}", service / 250, service % 250 + 1)
-}
 
 #[expect(clippy::unwrap_used, reason = "constant input")]
 fn packet(to: String) -> Packet {
@@ -91,56 +85,4 @@ fn state(text: String) -> NodeState {
         routes: vec![route("0.0.0.0/0", "eth0"), route("10.244.1.0/24", "cni0")],
         ..NodeState::default()
     }
-}
-
-/// 170,000 rules, chain by chain as `iptables-save` prints them.
-fn rules() -> String {
-    let mut endpoint_chains = String::new();
-    let mut services = String::new();
-    let mut of_services = String::new();
-    let mut of_endpoints = String::new();
-    let mut service_chains = String::new();
-    for service in 0..SERVICES {
-        let name = format!("shop-{}/service-{service}:http", service % 50);
-        let hash = service_hash(&name, Protocol::Tcp);
-        let vip = address(service);
-        let _ = writeln!(service_chains, ":KUBE-SVC-{hash} - [0:0]");
-        let _ = writeln!(
-            services,
-            "-A KUBE-SERVICES -d {vip}/32 -p tcp -m comment --comment \"{name} cluster IP\" -m tcp --dport 80 -j KUBE-SVC-{hash}"
-        );
-        let _ = writeln!(
-            of_services,
-            "-A KUBE-SVC-{hash} ! -s 10.244.0.0/16 -d {vip}/32 -p tcp -m comment --comment \"{name} cluster IP\" -m tcp --dport 80 -j KUBE-MARK-MASQ"
-        );
-        for number in 0..ENDPOINTS {
-            let endpoint =
-                format!("10.{}.{}.{}:8080", 128 + service % 100, service / 250, service % 250 + number + 1);
-            let sep = sep_hash(&name, Protocol::Tcp, &endpoint);
-            let (ip, _) = endpoint.split_once(':').unwrap_or_default();
-            let _ = writeln!(endpoint_chains, ":KUBE-SEP-{sep} - [0:0]");
-            let chance = if number + 1 < ENDPOINTS {
-                format!(
-                    " -m statistic --mode random --probability {:.11}",
-                    1.0 / f64::from(ENDPOINTS - number)
-                )
-            } else {
-                String::new()
-            };
-            let _ = writeln!(
-                of_services,
-                "-A KUBE-SVC-{hash} -m comment --comment \"{name} -> {endpoint}\"{chance} -j KUBE-SEP-{sep}"
-            );
-            let _ = writeln!(
-                of_endpoints,
-                "-A KUBE-SEP-{sep} -s {ip}/32 -m comment --comment \"{name}\" -j KUBE-MARK-MASQ\n\
-                 -A KUBE-SEP-{sep} -p tcp -m comment --comment \"{name}\" -m tcp -j DNAT --to-destination {endpoint}"
-            );
-        }
-    }
-    format!(
-        "*nat\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n:KUBE-SERVICES - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n\
-         {service_chains}{endpoint_chains}-A PREROUTING -j KUBE-SERVICES\n-A OUTPUT -j KUBE-SERVICES\n{services}\
-         -A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000\n{of_services}{of_endpoints}COMMIT\n*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n"
-    )
 }

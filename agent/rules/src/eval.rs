@@ -74,11 +74,11 @@ impl Trail {
     }
 
     /// All events, oldest first.
-    pub(crate) fn events(&self) -> Vec<Event> {
+    pub(crate) fn events(&self) -> Vec<&Event> {
         let mut events = Vec::new();
         let mut at = self;
         while let Some(link) = &at.0 {
-            events.push(link.event.clone());
+            events.push(&link.event);
             at = &link.before;
         }
         events.reverse();

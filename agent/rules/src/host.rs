@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use model::flow::{Family, Packet};
 use model::gap::Gap;
-use model::node_state::NodeState;
+use model::node_state::{NodeState, SavedRules};
 use model::walk::{Backend, Branch, Outcome, RulesStamp, Walk};
 
 use crate::dispatch::Dispatch;
@@ -43,11 +43,18 @@ struct Orders {
 impl Host {
     /// Reads a namespace's state. Never fails: what cannot be read is in [`Host::problems`] and in every walk's gaps.
     pub fn new(state: &NodeState) -> Self {
-        let sets: Vec<RuleSet> = state
-            .iptables
-            .iter()
-            .map(|saved| iptables::parse(saved.backend, saved.family, &saved.text))
-            .collect();
+        let parse = |saved: &SavedRules| iptables::parse(saved.backend, saved.family, &*saved.text);
+        Self::of(state, state.iptables.iter().map(parse).collect())
+    }
+
+    /// The same, with the rules' texts taken out of the state rather than copied: they may be large.
+    pub fn taking(state: &mut NodeState) -> Self {
+        let saved = std::mem::take(&mut state.iptables).into_iter();
+        let sets = saved.map(|saved| iptables::parse(saved.backend, saved.family, saved.text)).collect();
+        Self::of(state, sets)
+    }
+
+    fn of(state: &NodeState, sets: Vec<RuleSet>) -> Self {
         let mut unwalked = Vec::new();
         if !state.foreign_nft_tables.is_empty() {
             let names: Vec<String> =

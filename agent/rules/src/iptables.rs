@@ -20,31 +20,34 @@ const MAX_PROBLEMS: usize = 100;
 /// Characters of a bad line that a problem quotes.
 const EXCERPT: usize = 120;
 
+/// Bytes of text for which room for one rule is made at once; kube-proxy's rules take some 150.
+const RULE: usize = 144;
+/// The same for one match.
+const MATCH: usize = 100;
+
 /// Reads a saved rule set. Never fails: what cannot be read is listed in [`RuleSet::problems`].
-pub fn parse(backend: Backend, family: Family, text: &str) -> RuleSet {
+///
+/// The text is kept; given as a `String` or `Box<str>` it is not copied.
+pub fn parse(backend: Backend, family: Family, text: impl Into<Box<str>>) -> RuleSet {
+    let text = text.into();
     let rules = RuleSet {
         backend,
         family,
         source: Box::default(),
         tables: Vec::new(),
-        matches: Vec::new(),
+        matches: Vec::with_capacity(text.len() / MATCH),
         problems: Vec::new(),
         warnings: Vec::new(),
     };
-    let mut reader = Reader { text, rules, tables: Vec::new(), table: None, chain: None, suppressed: 0 };
+    let mut reader =
+        Reader { text: &text, rules, tables: Vec::new(), table: None, chain: None, suppressed: 0 };
     if u32::try_from(text.len()).is_err() {
         reader.problem(0, "", "larger than 4 GiB");
     } else {
         reader.read();
     }
-    let Reader { mut rules, tables, suppressed, .. } = reader;
-    if suppressed > 0 {
-        let what = format!("{suppressed} more lines could not be read");
-        rules.problems.push(Problem { line: 0, excerpt: String::new(), what });
-    }
-    rules.tables = tables.into_iter().map(Reading::finish).collect();
-    rules.matches.shrink_to_fit();
-    rules.source = text.into();
+    let mut rules = reader.finish();
+    rules.source = text;
     rules
 }
 
@@ -104,6 +107,17 @@ impl<'t> Reader<'t> {
         }
     }
 
+    fn finish(self) -> RuleSet {
+        let Self { mut rules, tables, suppressed, .. } = self;
+        if suppressed > 0 {
+            let what = format!("{suppressed} more lines could not be read");
+            rules.problems.push(Problem { line: 0, excerpt: String::new(), what });
+        }
+        rules.tables = tables.into_iter().map(Reading::finish).collect();
+        rules.matches.shrink_to_fit();
+        rules
+    }
+
     fn line(&mut self, start: usize, end: usize, number: u32) {
         let text = self.text;
         let line = text.get(start..end).unwrap_or_default();
@@ -115,7 +129,10 @@ impl<'t> Reader<'t> {
                 self.remark(trimmed);
                 Ok(())
             }
-            Some(b'*') => self.open_table(trimmed.get(1..).unwrap_or_default()),
+            Some(b'*') => {
+                let room = text.len().saturating_sub(end) / RULE;
+                self.open_table(trimmed.get(1..).unwrap_or_default(), room)
+            }
             Some(b':') => self.declare(trimmed.get(1..).unwrap_or_default(), offset + 1),
             Some(b'[' | b'-') => self.rule(offset, offset + trimmed.len()),
             Some(_) if trimmed == "COMMIT" => {
@@ -138,7 +155,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn open_table(&mut self, name: &str) -> Result<(), &'static str> {
+    fn open_table(&mut self, name: &str, room: usize) -> Result<(), &'static str> {
         let name = name.trim_ascii();
         self.chain = None;
         if name.is_empty() {
@@ -147,7 +164,7 @@ impl<'t> Reader<'t> {
         }
         let known = self.tables.iter().position(|reading| reading.name() == name);
         let index = known.unwrap_or_else(|| {
-            self.tables.push(Reading::new(name));
+            self.tables.push(Reading::new(name, room));
             self.tables.len() - 1
         });
         self.table = Some(index);

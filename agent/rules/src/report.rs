@@ -29,7 +29,10 @@ pub(crate) fn branch(sets: &[RuleSet], end: &End) -> Branch {
             }
             None => (None, None),
         };
-        steps.push((event.rule, Step { hook: event.hook.to_owned(), rule, action: event.action, packets }));
+        steps.push((
+            event.rule,
+            Step { hook: event.hook.to_owned(), rule, action: event.action.clone(), packets },
+        ));
     }
     let named = |id: RuleId| {
         let step = steps.iter().rev().find(|(step, _)| *step == Some(id));

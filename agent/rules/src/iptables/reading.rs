@@ -19,9 +19,10 @@ pub(super) struct Reading<'t> {
 }
 
 impl<'t> Reading<'t> {
-    pub(super) fn new(name: &str) -> Self {
-        let table = Table { name: name.to_owned(), ..Table::default() };
-        Self { table, names: Names::default(), chains: Vec::new() }
+    /// An empty table with room for so many rules.
+    pub(super) fn new(name: &str, room: usize) -> Self {
+        let table = Table { name: name.to_owned(), chains: Vec::new(), rules: Vec::with_capacity(room) };
+        Self { table, names: Names::default(), chains: Vec::with_capacity(room) }
     }
 
     pub(super) fn name(&self) -> &str {

@@ -10,7 +10,7 @@ use crate::ir::*;
 /// The matches and target of one rule of a table with a chain C.
 fn rule_in(family: Family, words: &str) -> (RuleSet, Vec<Match>, Target) {
     let text = format!("*filter\n:INPUT ACCEPT [0:0]\n:C - [0:0]\n-A INPUT {words}\nCOMMIT\n");
-    let set = parse(Backend::IptablesNft, family, &text);
+    let set = parse(Backend::IptablesNft, family, text);
     assert_eq!(set.problems, [], "{words}");
     let rule = &set.tables[0].rules_of(&set.tables[0].chains[0])[0];
     let (matches, target) = (set.matches_of(rule).to_vec(), rule.target.clone());
@@ -227,7 +227,7 @@ fn bad_lines_are_problems_and_the_rest_is_read() {
 
 #[test]
 fn problems_are_bounded() {
-    let set = parse(Backend::IptablesNft, Family::Ipv4, &"x\n".repeat(5000));
+    let set = parse(Backend::IptablesNft, Family::Ipv4, "x\n".repeat(5000));
     assert_eq!(set.problems.len(), 101);
     assert_eq!(set.problems[100].what, "4900 more lines could not be read");
 }

@@ -49,17 +49,16 @@ pub(super) fn of(chain: &str, comment: &str) -> Option<Owner> {
     if !SHARED.contains(&chain) && !works_for_one_service(chain) {
         return None;
     }
-    let object = service_of(comment).map(|name| format!("service {name}")).unwrap_or_default();
+    let object = service_of(comment).map(|name| ["service ", name].concat()).unwrap_or_default();
     Some(Owner { name: KUBE_PROXY, object })
 }
 
 /// The first Service port name in a comment: it stands first, or after `for` or `to`.
-fn service_of(comment: &str) -> Option<String> {
-    let word = comment.split_ascii_whitespace().find(|word| is_service_port_name(word))?;
-    Some(word.escape_debug().to_string())
+fn service_of(comment: &str) -> Option<&str> {
+    comment.split_ascii_whitespace().find(|word| is_service_port_name(word))
 }
 
-/// `ns/svc` or `ns/svc:port`, nothing else with a slash.
+/// `ns/svc` or `ns/svc:port`, nothing else with a slash, and nothing that would have to be escaped.
 fn is_service_port_name(word: &str) -> bool {
     let Some((namespace, rest)) = word.split_once('/') else { return false };
     let (name, port) = rest.split_once(':').unwrap_or((rest, ""));

@@ -12,7 +12,7 @@ use crate::iptables;
 fn owner(chains: &[&str], rule: &str) -> (String, String) {
     let declared: String = chains.iter().flat_map(|chain| [":", chain, " - [0:0]\n"]).collect();
     let text = format!("*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n{declared}{rule}\nCOMMIT\n");
-    let set = iptables::parse(Backend::IptablesNft, Family::Ipv4, &text);
+    let set = iptables::parse(Backend::IptablesNft, Family::Ipv4, text);
     assert_eq!(set.problems, []);
     let table = &set.tables[0];
     let chain = table.chains.iter().find(|chain| !chain.is_empty()).unwrap();
