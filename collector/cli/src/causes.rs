@@ -20,14 +20,18 @@ pub fn list(args: &Args) -> Result<u8, CliError> {
 
 /// Everything written about one cause.
 pub fn explain(args: &Args, id: &str) -> Result<u8, CliError> {
-    let entries = diagnose::catalogue();
-    let entry =
-        find(entries, id).ok_or_else(|| CliError::NoCause { id: id.to_owned(), near: near(entries, id) })?;
+    let entry = known(id)?;
     output::print(&match args.output {
         Format::Json => render::cause_json(entry),
         Format::Text => render::cause(entry, output::look(args)),
     })?;
     Ok(0)
+}
+
+/// A cause by id or slug.
+pub fn known(id: &str) -> Result<&'static Entry, CliError> {
+    let entries = diagnose::catalogue();
+    find(entries, id).ok_or_else(|| CliError::NoCause { id: id.to_owned(), near: near(entries, id) })
 }
 
 fn find<'a>(entries: &'a [Entry], id: &str) -> Option<&'a Entry> {

@@ -8,13 +8,22 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Uri};
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 use crate::args::Args;
 use crate::error::CliError;
 
 /// How long a connection may take to come about; a collector that is there answers in milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a list may take where `--timeout` does not say.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What `tonic` says where this end gave up waiting.
+const TIMED_OUT: &str = "Timeout expired";
+
+/// What `tonic` says where a web server answered that knows nothing of gRPC.
+const NO_STATUS: &str = "grpc-status header missing";
 
 /// Answers stay under 4 MB; lists of drops are bounded by the collector. Twice that leaves room for a later version.
 const MESSAGE_MAX: usize = 8 << 20;
@@ -78,9 +87,30 @@ pub async fn connect(args: &Args, url: &str) -> Result<Client, CliError> {
     Ok(WhyDroppedClient::with_interceptor(channel, Token(token)).max_decoding_message_size(MESSAGE_MAX))
 }
 
-/// What a call brought, or what the collector said.
-pub fn taken<T>(outcome: Result<tonic::Response<T>, Status>) -> Result<T, CliError> {
-    outcome.map(tonic::Response::into_inner).map_err(|status| CliError::Refused { status: Box::new(status) })
+/// A request that does not wait for ever.
+pub fn request<T>(args: &Args, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(args.timeout.unwrap_or(ANSWER_TIMEOUT));
+    request
+}
+
+/// What a call brought, or what the collector said, or what became of the connection.
+pub fn taken<T>(args: &Args, outcome: Result<tonic::Response<T>, Status>) -> Result<T, CliError> {
+    outcome.map(tonic::Response::into_inner).map_err(|status| failed(args, status))
+}
+
+/// Why a call failed. What the collector says arrives without a source; what this end saw has one.
+pub fn failed(args: &Args, status: Status) -> CliError {
+    let url = || crate::render::escape(args.collector.as_deref().unwrap_or_default());
+    let timed_out = status.code() == Code::DeadlineExceeded
+        || (status.code() == Code::Cancelled && status.message() == TIMED_OUT);
+    if timed_out {
+        CliError::Silent { url: url() }
+    } else if std::error::Error::source(&status).is_some() || status.message().starts_with(NO_STATUS) {
+        CliError::Broken { url: url(), why: status.message().to_owned() }
+    } else {
+        CliError::Refused { status: Box::new(status) }
+    }
 }
 
 fn loopback(uri: &Uri) -> bool {

@@ -9,6 +9,12 @@ use thiserror::Error;
 
 use crate::render::escape;
 
+/// What the transport's own error says; the reason is in its sources.
+const TRANSPORT: &str = "transport error";
+
+/// Nodes named in a hint; the rest is counted.
+const NODES_SHOWN: usize = 10;
+
 /// Why there is no answer.
 #[derive(Debug, Error)]
 pub enum CliError {
@@ -84,6 +90,30 @@ pub enum CliError {
         /// What it said.
         status: Box<tonic::Status>,
     },
+    /// Nothing came in time.
+    #[error("the collector at {url} did not answer in time")]
+    Silent {
+        /// Its address.
+        url: String,
+    },
+    /// Something came that no collector says, or the connection broke off.
+    #[error("what answers at {url} is not a collector, or broke off: {}", escape(.why))]
+    Broken {
+        /// The address.
+        url: String,
+        /// What was seen.
+        why: String,
+    },
+    /// A node nobody knows.
+    #[error("no node named `{}`", escape(.name))]
+    NoNode {
+        /// As typed.
+        name: String,
+        /// What was probably meant.
+        near: Option<String>,
+        /// Those there are.
+        nodes: Vec<String>,
+    },
     /// A cause nobody knows.
     #[error("no cause `{}`", escape(.id))]
     NoCause {
@@ -115,7 +145,7 @@ impl CliError {
                 let mut source = std::error::Error::source(error);
                 while let Some(cause) = source {
                     let words = escape(&cause.to_string());
-                    if !text.contains(&words) {
+                    if words != TRANSPORT && !text.contains(&words) {
                         text = format!("{text}: {words}");
                     }
                     source = cause.source();
@@ -140,6 +170,13 @@ impl CliError {
             Self::Connect { .. } => {
                 Some("is it running, and is this its address? WHY_DROPPED_COLLECTOR is used where --collector is not given".to_owned())
             }
+            Self::Silent { .. } => {
+                Some("allow it more time with --timeout; if it stays so, is this the collector's address?".to_owned())
+            }
+            Self::Broken { .. } => {
+                Some("is this the collector's address, and does it listen there with http:// or https://?".to_owned())
+            }
+            Self::NoNode { near, nodes, .. } => Some(node_hint(near.as_deref(), nodes)),
             Self::NoCause { near, .. } => Some(near.as_ref().map_or_else(
                 || "`why-dropped causes` lists them".to_owned(),
                 |near| format!("did you mean {near}? `why-dropped causes` lists them all"),
@@ -147,6 +184,15 @@ impl CliError {
             _ => None,
         }
     }
+}
+
+fn node_hint(near: Option<&str>, nodes: &[String]) -> String {
+    let meant = near.map(|near| format!("did you mean `{}`? ", escape(near))).unwrap_or_default();
+    let mut shown: Vec<String> = nodes.iter().take(NODES_SHOWN).map(|name| escape(name)).collect();
+    if nodes.len() > shown.len() {
+        shown.push(format!("{} more", nodes.len() - shown.len()));
+    }
+    format!("{meant}Nodes: {}", shown.join(", "))
 }
 
 /// The first line of the collector's message; without one, what the code means.
@@ -166,7 +212,6 @@ fn status_hint(status: &tonic::Status) -> Option<String> {
     given.map(escape).or_else(|| match status.code() {
         tonic::Code::Unauthenticated => Some("give a token with --token or WHY_DROPPED_TOKEN".to_owned()),
         tonic::Code::Unimplemented => Some("is this a collector, and as new as this program?".to_owned()),
-        tonic::Code::DeadlineExceeded => Some("allow it more time with --timeout".to_owned()),
         _ => None,
     })
 }

@@ -1,6 +1,7 @@
 //! One question: where its answer comes from, and what it means for the exit code.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,7 +19,7 @@ use crate::output;
 use crate::render;
 
 /// How far to look back where `--since` does not say.
-const WINDOW: Duration = Duration::from_mins(10);
+pub const WINDOW: Duration = Duration::from_mins(10);
 
 /// How long an answer may take where `--timeout` does not say.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,10 +32,18 @@ const INPUT_MAX: u64 = 256 << 20;
 
 /// Asks, prints, and says how it ends.
 pub async fn run(args: &Args) -> Result<u8, CliError> {
-    let answer = answer(args).await?;
+    let mut answer = answer(args).await?;
     let text = match args.output {
         Format::Json => json::pretty(&answer) + "\n",
-        Format::Text => render::explanation(&answer, output::look(args)),
+        Format::Text => {
+            // A collector's files are on its own machine.
+            if !args.objects.is_empty()
+                && let Ok(here) = std::env::current_dir()
+            {
+                relative(&mut answer, &here);
+            }
+            render::explanation(&answer, output::look(args))
+        }
     };
     output::print(&text)?;
     Ok(exit_code(answer.verdict()))
@@ -81,7 +90,7 @@ async fn ask(args: &Args, url: &str) -> Result<v1::Explanation, CliError> {
         ..Default::default()
     });
     request.set_timeout(args.timeout.unwrap_or(TIMEOUT) + ON_THE_WAY);
-    collector::taken(client.explain(request).await)
+    collector::taken(args, client.explain(request).await)
 }
 
 async fn from_files(args: &Args) -> Result<ObjectSet, CliError> {
@@ -134,6 +143,15 @@ fn predict(args: &Args, set: ObjectSet) -> Result<v1::Explanation, CliError> {
     Ok(convert::explanation(&diagnose::diagnose(&case)))
 }
 
+/// Names files below a directory as seen from there.
+fn relative(answer: &mut v1::Explanation, here: &Path) {
+    for reason in answer.findings.iter_mut().flat_map(|finding| &mut finding.because) {
+        if let Ok(below) = Path::new(&reason.source).strip_prefix(here) {
+            reason.source = below.display().to_string();
+        }
+    }
+}
+
 fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
@@ -159,5 +177,21 @@ mod tests {
         ] {
             assert_eq!(exit_code(verdict), code, "{verdict:?}");
         }
+    }
+
+    #[test]
+    fn files_below_are_named_from_here() {
+        let reason = |source: &str| v1::Reason { source: source.into(), ..Default::default() };
+        let mut answer = v1::Explanation {
+            findings: vec![v1::Finding {
+                because: vec![reason("/a/b/c.yaml"), reason("/a/bc.yaml"), reason("API")],
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        relative(&mut answer, Path::new("/a/b"));
+        let sources: Vec<&str> =
+            answer.findings[0].because.iter().map(|reason| reason.source.as_str()).collect();
+        assert_eq!(sources, ["c.yaml", "/a/bc.yaml", "API"]);
     }
 }

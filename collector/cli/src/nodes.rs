@@ -11,11 +11,8 @@ use crate::render;
 /// Lists them.
 pub async fn run(args: &Args) -> Result<u8, CliError> {
     let mut client = collector::needed(args, "nodes").await?;
-    let mut request = tonic::Request::new(v1::ListNodesRequest {});
-    if let Some(timeout) = args.timeout {
-        request.set_timeout(timeout);
-    }
-    let nodes = collector::taken(client.list_nodes(request).await)?;
+    let request = collector::request(args, v1::ListNodesRequest {});
+    let nodes = collector::taken(args, client.list_nodes(request).await)?;
     output::print(&match args.output {
         Format::Json => json::pretty(&nodes) + "\n",
         Format::Text => render::nodes(&nodes, output::look(args)),

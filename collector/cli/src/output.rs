@@ -47,9 +47,10 @@ pub fn look(args: &Args) -> Look {
             terminal && !set("NO_COLOR") && std::env::var("TERM").is_ok_and(|term| term != "dumb")
         }
     };
-    let width = terminal_size::terminal_size()
-        .filter(|_| terminal)
-        .map_or(USUAL, |(width, _)| usize::from(width.0).max(NARROWEST));
+    let asked = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse::<u16>().ok());
+    let there = || terminal_size::terminal_size().filter(|_| terminal).map(|(width, _)| width.0);
+    let width = asked.filter(|columns| *columns > 0).or_else(there);
+    let width = width.map_or(USUAL, |width| usize::from(width).max(NARROWEST));
     Look { width, colour, unicode: unicode(), verbose: args.verbose }
 }
 

@@ -5,13 +5,16 @@
 mod causes;
 mod drops;
 mod explanation;
+mod gaps;
 mod layout;
 mod nodes;
+mod rule;
+mod ruled_out;
 
 pub use causes::{cause, cause_json, causes, causes_json};
 pub use drops::{drops, watched_drop};
 pub use explanation::explanation;
-pub use layout::escape;
+pub use layout::{escape, span};
 pub use nodes::nodes;
 
 /// What the output can show, and how much is wanted.

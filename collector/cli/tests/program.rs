@@ -1,6 +1,7 @@
 //! The program as a process: exit codes, and what goes to standard output and what does not.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 
 const SELECTOR: &str = r#"
@@ -34,6 +35,7 @@ fn ask(objects: &str, words: &[&str]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_why-dropped"))
         .args(words)
         .env_remove("WHY_DROPPED_COLLECTOR")
+        .env("COLUMNS", "60")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -86,6 +88,42 @@ fn errors_leave_standard_output_empty() {
         let (out, err) = texts(&output);
         assert_eq!((output.status.code(), out.as_str()), (Some(2), ""), "{words:?}: {err}");
         assert!(err.starts_with("error: ") && err.contains(expected), "{words:?}: {err}");
+    }
+}
+
+#[test]
+fn what_is_no_collector_is_told_from_one_that_is_silent() {
+    // Takes connections and never says anything.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let web = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = |listener: &TcpListener| format!("http://{}", listener.local_addr().expect("bound"));
+    let (to_silent, to_web) = (address(&silent), address(&web));
+    std::thread::spawn(move || {
+        for stream in web.incoming().flatten() {
+            let mut stream = stream;
+            drop(stream.read(&mut [0; 512]));
+            drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"));
+        }
+    });
+    for words in [&["nodes"][..], &["drops"], &["drops", "--watch"], &["web/client", "shop/api:80"]] {
+        for (url, expected) in [(&to_silent, "did not answer in time"), (&to_web, "is not a collector")] {
+            let output = ask("", &[&["--timeout", "200ms", "--collector", url], words].concat());
+            let (out, err) = texts(&output);
+            assert_eq!((output.status.code(), out.as_str()), (Some(2), ""), "{words:?}: {err}");
+            assert!(err.contains(expected) && err.contains(url.as_str()), "{words:?}: {err}");
+            assert!(err.contains("\nhint: "), "{words:?}: {err}");
+        }
+    }
+}
+
+#[test]
+fn as_wide_as_asked_for() {
+    for words in [&["explain", "S3"][..], &["causes"], &["--objects", "-", "web/client", "shop/api:81"]] {
+        let (out, err) = texts(&ask(SELECTOR, words));
+        assert!(out.lines().count() > 5, "{out}{err}");
+        for line in out.lines().skip(1) {
+            assert!(line.chars().count() <= 60, "{line}");
+        }
     }
 }
 

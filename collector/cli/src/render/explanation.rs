@@ -1,12 +1,21 @@
 //! One answer: the sentence, the path, because, fix, and what was not checked.
 
+mod path;
+mod unknown;
+
 use proto::v1;
 
-use super::Look;
 use super::layout::{self, Paint, age, columns, escape};
+use super::{Look, gaps, ruled_out};
 
-/// Backends named in the head of a path; the rest is counted.
-const BACKENDS_SHOWN: usize = 4;
+/// Sources wider than this are shown by the last part of their path.
+const SOURCE_COLUMNS: usize = 32;
+
+/// What a reason begins with that says what was nearly right: it goes below the reason before it.
+const NEAREST: &str = "nearest: ";
+
+/// What the sentence of an answer from objects alone begins with; here the word before it says so.
+const PREDICTED: &str = "predicted: ";
 
 /// An answer.
 pub fn explanation(answer: &v1::Explanation, look: Look) -> String {
@@ -14,11 +23,19 @@ pub fn explanation(answer: &v1::Explanation, look: Look) -> String {
     page.sentence();
     page.notes();
     let head = page.out.len();
-    page.paths();
-    let mut findings = answer.findings.iter();
-    if let Some(first) = findings.next() {
+    let unknown = answer.verdict() == v1::verdict::Value::Inconclusive;
+    if unknown {
+        page.unknown();
+    } else {
+        page.paths();
+    }
+    let mut findings = answer.findings.as_slice();
+    if let [first, rest @ ..] = findings
+        && explains(first)
+    {
         page.because(first);
         page.fixes(first);
+        findings = rest;
     }
     for other in findings {
         page.other(other);
@@ -27,7 +44,9 @@ pub fn explanation(answer: &v1::Explanation, look: Look) -> String {
         page.policy();
     }
     page.ruled_out();
-    page.not_checked();
+    if !unknown {
+        page.not_checked();
+    }
     if page.out.len() > head {
         page.out.insert(head, '\n');
     }
@@ -50,85 +69,20 @@ impl Page<'_> {
         let word = self.look.paint(paint_of(verdict), &format!("{word}:"));
         let certainty = certainty(self.answer.certainty());
         let mark = match self.answer.findings.first() {
-            Some(first) => format!("[{}, {certainty}]", escape(&first.id)),
-            None => format!("[{certainty}]"),
+            // How sure one is of not knowing says nothing.
+            _ if verdict == v1::verdict::Value::Inconclusive => String::new(),
+            Some(first) if explains(first) => format!("   [{}, {certainty}]", escape(&first.id)),
+            _ => format!("   [{certainty}]"),
         };
+        let summary = self.answer.summary.as_str();
+        let summary = summary.strip_prefix(PREDICTED).unwrap_or(summary);
         // One line however long: the first line is the answer, for eyes and for `head -1`.
-        self.line(&format!("{word} {}   {mark}", escape(&self.answer.summary)));
+        self.line(&format!("{word} {}{mark}", escape(summary)));
     }
 
     fn notes(&mut self) {
         for note in self.answer.question.iter().flat_map(|question| &question.notes) {
             layout::item(&mut self.out, self.look, "  note: ", 8, &escape(note));
-        }
-    }
-
-    fn paths(&mut self) {
-        let several = self.answer.paths.len() > 1;
-        for path in self.answer.paths.iter().filter(|path| !path.hops.is_empty()) {
-            if several {
-                self.path_head(path);
-            } else {
-                self.heading("path");
-            }
-            let labels: Vec<String> = path.hops.iter().map(|hop| self.label(hop, path)).collect();
-            let width = labels.iter().map(|label| columns(label)).max().unwrap_or(0);
-            for (hop, label) in path.hops.iter().zip(&labels) {
-                self.hop(hop, label, width);
-            }
-        }
-    }
-
-    fn path_head(&mut self, path: &v1::Path) {
-        let mut names: Vec<String> =
-            path.backends.iter().take(BACKENDS_SHOWN).map(|name| escape(name)).collect();
-        let named = u32::try_from(names.len()).unwrap_or(u32::MAX);
-        if path.backend_count > named {
-            names.push(format!("{} more", path.backend_count - named));
-        }
-        let to = if names.is_empty() { String::new() } else { format!("to {}", names.join(", ")) };
-        let family = match path.family() {
-            v1::family::Value::Ipv6 => " by IPv6",
-            v1::family::Value::Ipv4 | v1::family::Value::Unspecified => "",
-        };
-        let verdict = path.verdict();
-        let word = self.look.paint(paint_of(verdict), verdict.as_str_name());
-        let heading = self.look.paint(Paint::Heading, "path");
-        layout::item(&mut self.out, self.look, &format!("{heading} "), 5, &format!("{to}{family}: {word}"));
-    }
-
-    /// Who or what a hop is: names rather than stages where there are names.
-    fn label(&self, hop: &v1::Hop, path: &v1::Path) -> String {
-        let stage = hop.stage();
-        let source = self.answer.question.as_ref().map(|question| name_of(&question.source));
-        match (stage, source) {
-            (v1::stage::Value::Source, Some(source)) if !source.is_empty() => escape(source),
-            (v1::stage::Value::Destination, _) => match path.backends.as_slice() {
-                [only] if path.backend_count == 1 => escape(only),
-                _ => "destination".to_owned(),
-            },
-            (v1::stage::Value::SourceNode | v1::stage::Value::DestinationNode, _) if !hop.node.is_empty() => {
-                escape(&hop.node)
-            }
-            _ => stage.as_str_name().to_ascii_lowercase().replace('_', " "),
-        }
-    }
-
-    fn hop(&mut self, hop: &v1::Hop, label: &str, width: usize) {
-        let (paint, fancy, plain) = match hop.state() {
-            v1::hop_state::Value::Pass => (Paint::Good, "✓", "ok"),
-            v1::hop_state::Value::Stop => (Paint::Bad, "✗", "X "),
-            v1::hop_state::Value::Unknown | v1::hop_state::Value::Unspecified => (Paint::Unsure, "?", "? "),
-        };
-        let mark = if self.look.unicode { fancy } else { plain };
-        let indent = 2 + columns(mark) + 1 + width + 2;
-        let pad = " ".repeat(width - columns(label) + 2);
-        let first = format!("  {} {label}{pad}", self.look.paint(paint, mark));
-        layout::item(&mut self.out, self.look, &first, indent, &escape(&hop.detail));
-        if let Some(rule) = &hop.rule {
-            for line in rule_lines(rule) {
-                layout::item(&mut self.out, self.look, &" ".repeat(indent), indent, &line);
-            }
         }
     }
 
@@ -138,15 +92,16 @@ impl Page<'_> {
         }
         self.heading("because");
         for reason in &finding.because {
-            self.reason(reason, "  - ");
+            self.reason(reason);
         }
         if self.look.verbose {
             self.objects(finding);
         }
     }
 
-    fn reason(&mut self, reason: &v1::Reason, first: &str) {
-        let mut right = escape(&reason.source);
+    fn reason(&mut self, reason: &v1::Reason) {
+        let first = if reason.text.starts_with(NEAREST) { "    " } else { "  - " };
+        let mut right = escape(source(&reason.source));
         if !reason.observed_at.is_empty() {
             right = format!("{right}, {} ago", age(reason.age_ms));
         }
@@ -171,11 +126,27 @@ impl Page<'_> {
         }
         self.heading("fix");
         for fix in &finding.fixes {
-            layout::item(&mut self.out, self.look, "  ", 2, &escape(&fix.text));
-            // Not wrapped: to be pasted.
-            for line in fix.command.lines() {
-                self.line(&format!("    {}", escape(line)));
-            }
+            self.fix(fix, 2);
+        }
+    }
+
+    fn fix(&mut self, fix: &v1::Fix, indent: usize) {
+        let mut text = fix.text.as_str();
+        let mut end = "";
+        if !fix.command.is_empty() && !text.ends_with(':') {
+            text = text.trim_end_matches('.');
+            end = ":";
+        }
+        layout::item(
+            &mut self.out,
+            self.look,
+            &" ".repeat(indent),
+            indent,
+            &format!("{}{end}", escape(text)),
+        );
+        // Not wrapped: to be pasted.
+        for line in fix.command.lines() {
+            self.line(&format!("{}{}", " ".repeat(indent + 2), escape(line)));
         }
     }
 
@@ -188,7 +159,8 @@ impl Page<'_> {
         };
         let heading = self.look.paint(Paint::Heading, effect);
         let text = format!(
-            "  {}   [{}, {}]",
+            // The mark stays in one piece.
+            "{}   [{},\u{a0}{}]",
             escape(&finding.title),
             escape(&finding.id),
             certainty(finding.certainty())
@@ -197,16 +169,13 @@ impl Page<'_> {
         layout::item(&mut self.out, self.look, &format!("{heading}  "), indent, &text);
         if self.look.verbose {
             for reason in &finding.because {
-                self.reason(reason, "  - ");
+                self.reason(reason);
             }
             self.objects(finding);
         }
         if finding.effect() != v1::effect::Value::Note || self.look.verbose {
             for fix in &finding.fixes {
-                layout::item(&mut self.out, self.look, "    ", 4, &escape(&fix.text));
-                for line in fix.command.lines() {
-                    self.line(&format!("      {}", escape(line)));
-                }
+                self.fix(fix, 4);
             }
         }
     }
@@ -217,13 +186,16 @@ impl Page<'_> {
         for (word, direction) in [("egress ", &policy.egress), ("ingress", &policy.ingress)] {
             let Some(direction) = direction else { continue };
             let isolated = if direction.isolated { "isolated" } else { "not isolated" };
-            self.line(&format!("  {word}  {}, {isolated}", direction.effect().as_str_name()));
+            self.line(&format!("  {word}  {}, {isolated}", words(direction.effect().as_str_name())));
             for part in &direction.policies {
-                let rule = part.rule.map(|rule| format!(" rule {rule}")).unwrap_or_default();
-                let miss =
-                    if part.near_miss.is_empty() { String::new() } else { format!(": {}", part.near_miss) };
-                let text =
-                    format!("{} {}{rule} {}{miss}", part.kind, part.policy, part.effect().as_str_name());
+                let mut text =
+                    format!("{} {}: {}", part.kind, part.policy, words(part.effect().as_str_name()));
+                if !part.near_miss.is_empty() {
+                    // It names the rule.
+                    text = format!("{text}; {}", part.near_miss);
+                } else if let Some(rule) = part.rule {
+                    text = format!("{text}, rule {rule}");
+                }
                 layout::item(&mut self.out, self.look, "    - ", 6, &escape(&text));
             }
         }
@@ -242,10 +214,10 @@ impl Page<'_> {
             }
             return;
         }
-        let causes: Vec<String> =
-            out.iter().map(|cause| escape(&format!("{} {}", cause.id, cause.cause))).collect();
-        let heading = self.look.paint(Paint::Heading, "ruled out");
-        layout::item(&mut self.out, self.look, &format!("{heading}  "), 11, &causes.join(", "));
+        let groups = ruled_out::groups(self.answer);
+        if !groups.is_empty() {
+            self.labelled("ruled out", &[groups.join(", ")]);
+        }
     }
 
     fn not_checked(&mut self) {
@@ -253,12 +225,24 @@ impl Page<'_> {
             return;
         }
         self.heading("not checked");
-        for gap in &self.answer.not_checked {
-            let text = escape(&format!("{}: {}", gap.what, gap.why));
-            layout::item(&mut self.out, self.look, "  - ", 4, &text);
-            if !gap.remedy.is_empty() {
-                layout::item(&mut self.out, self.look, "    ", 4, &escape(&gap.remedy));
+        for unseen in gaps::unseen(&self.answer.not_checked) {
+            layout::item(&mut self.out, self.look, "  - ", 4, &unseen.text);
+            if gaps::is_command(&unseen.remedy) {
+                self.line(&format!("    {}", escape(&unseen.remedy)));
+            } else if !unseen.remedy.is_empty() {
+                layout::item(&mut self.out, self.look, "    ", 4, &escape(&unseen.remedy));
             }
+        }
+    }
+
+    /// Items behind a word in the margin.
+    fn labelled(&mut self, label: &str, items: &[String]) {
+        const MARGIN: usize = 11;
+        let word = self.look.paint(Paint::Heading, label);
+        let mut first = format!("{word}{}", " ".repeat(MARGIN.saturating_sub(columns(label))));
+        for item in items {
+            layout::item(&mut self.out, self.look, &first, MARGIN, item);
+            first = " ".repeat(MARGIN);
         }
     }
 
@@ -273,20 +257,22 @@ impl Page<'_> {
     }
 }
 
-/// A rule: where it stands and what it says, then whose it is.
-pub fn rule_lines(rule: &v1::Rule) -> Vec<String> {
-    let mut lines = vec![escape(&format!("{} {} {}", rule.table, rule.chain, rule.rule))];
-    let whose: Vec<&str> =
-        [rule.owner.as_str(), rule.object.as_str()].into_iter().filter(|word| !word.is_empty()).collect();
-    if !whose.is_empty() {
-        lines.push(escape(&format!("({})", whose.join(", "))));
-    }
-    lines
+/// `PEER_MISMATCH` as words.
+fn words(name: &str) -> String {
+    name.to_ascii_lowercase().replace('_', " ")
 }
 
-/// `web/client` of `pod web/client`.
-fn name_of(source: &str) -> &str {
-    source.rsplit(' ').next().unwrap_or_default()
+/// Whether a finding is why the verdict is what it is.
+fn explains(finding: &v1::Finding) -> bool {
+    !matches!(finding.effect(), v1::effect::Value::Later | v1::effect::Value::Note)
+}
+
+/// Who saw it; of a long path to a file the file's name.
+fn source(source: &str) -> &str {
+    match source.rsplit_once('/') {
+        Some((_, name)) if columns(source) > SOURCE_COLUMNS && !name.is_empty() => name,
+        _ => source,
+    }
 }
 
 const fn certainty(certainty: v1::certainty::Value) -> &'static str {

@@ -1,10 +1,14 @@
 //! Lines: escaping, wrapping, putting words at the right edge, columns, colours, ages.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use unicode_width::UnicodeWidthStr as _;
 
 use super::Look;
+
+/// Prose goes no further than this, nor does what stands at its right edge: an eye must get from one to the other.
+pub const READABLE: usize = 100;
 
 /// What a piece of text is, for its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,30 +60,37 @@ const fn invisible(character: char) -> bool {
     )
 }
 
-/// Columns a text takes.
+/// Columns a text takes. Colours take none; an escape character is always one of ours, see [`escape`].
 pub fn columns(text: &str) -> usize {
-    text.width()
+    let mut pieces = text.split('\u{1b}');
+    let first = pieces.next().unwrap_or_default().width();
+    first + pieces.map(|piece| piece.split_once('m').map_or(0, |(_, shown)| shown.width())).sum::<usize>()
 }
 
 /// Text broken at spaces into lines of at most `width` columns. Words longer than that keep their line to themselves:
-/// addresses and rules are for pasting.
+/// addresses and rules are for pasting. Several spaces stay several inside a line; no-break spaces become spaces.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
-    let mut used = 0;
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
+    let (mut used, mut spaces) = (0, 0);
+    for word in text.split(' ') {
+        if word.is_empty() {
+            spaces += 1;
+            continue;
+        }
         let needed = columns(word);
-        if used > 0 && used + 1 + needed > width {
+        if used > 0 && used + spaces + needed > width {
             lines.push(String::new());
             used = 0;
         }
         if let Some(line) = lines.last_mut() {
             if used > 0 {
-                line.push(' ');
-                used += 1;
+                line.push_str(&" ".repeat(spaces));
+                used += spaces;
             }
-            line.push_str(word);
+            line.push_str(&word.replace('\u{a0}', " "));
             used += needed;
         }
+        spaces = 1;
     }
     lines
 }
@@ -100,19 +111,20 @@ pub fn item(out: &mut String, look: Look, first: &str, first_columns: usize, tex
 
 /// Appends text like [`item`], and `right` at the right edge: on the last line if it fits there, else on one of its own.
 pub fn item_with(out: &mut String, look: Look, first: &str, text: &str, right: &str) {
-    item(out, look, first, columns(first), text);
+    item(out, Look { width: look.width.min(READABLE), ..look }, first, columns(first), text);
     if right.is_empty() {
         return;
     }
     out.pop();
+    let edge = look.width.min(READABLE);
     let last = columns(out.rsplit('\n').next().unwrap_or_default());
-    let used = if last + 2 + columns(right) <= look.width {
+    let used = if last + 2 + columns(right) <= edge {
         last
     } else {
         out.push('\n');
         0
     };
-    let gap = look.width.saturating_sub(used + columns(right));
+    let gap = edge.saturating_sub(used + columns(right));
     out.push_str(&" ".repeat(gap));
     out.push_str(&look.paint(Paint::Faint, right));
     out.push('\n');
@@ -150,6 +162,11 @@ pub fn age(ms: u32) -> String {
     }
 }
 
+/// How long a span is, in the unit a person would take.
+pub fn span(span: Duration) -> String {
+    age(u32::try_from(span.as_millis()).unwrap_or(u32::MAX))
+}
+
 /// A number with its noun.
 pub fn counted(count: u32, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
@@ -173,7 +190,14 @@ mod tests {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("a-word-that-is-too-long b", 5), ["a-word-that-is-too-long", "b"]);
         assert_eq!(wrap("", 5), [""]);
+        assert_eq!(wrap("a  b  c [d,\u{a0}e]", 6), ["a  b", "c", "[d, e]"]);
         assert_eq!(wrap("日本 日本", 6), ["日本", "日本"]);
+    }
+
+    #[test]
+    fn colours_take_no_room() {
+        let look = Look { width: 80, colour: true, unicode: true, verbose: false };
+        assert_eq!(columns(&format!("a{}m", look.paint(Paint::Good, "mm"))), 4);
     }
 
     #[test]

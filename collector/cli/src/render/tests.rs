@@ -13,7 +13,8 @@ fn rule() -> v1::Rule {
         table: "filter".into(),
         chain: "KUBE-SERVICES".into(),
         handle: None,
-        rule: "-d 10.96.12.7/32 -p tcp -m tcp --dport 80 -j REJECT --reject-with icmp-port-unreachable"
+        rule: "-A KUBE-SERVICES -d 10.96.12.7/32 -p tcp -m comment --comment \"shop/api:http has no endpoints\" \
+               -m tcp --dport 80 -j REJECT --reject-with icmp-port-unreachable"
             .into(),
         owner: "kube-proxy".into(),
         object: "service shop/api:http".into(),
@@ -37,7 +38,7 @@ fn hop(stage: v1::stage::Value, node: &str, state: v1::hop_state::Value, detail:
 fn selector() -> v1::Explanation {
     use v1::hop_state::Value::{Pass, Stop};
     use v1::stage::Value::{Name, Source, SourceNode};
-    let mut stop = hop(SourceNode, "node-1", Stop, "10.96.12.7:80 is rejected: no endpoints");
+    let mut stop = hop(SourceNode, "node-1", Stop, "10.96.12.7:80 is rejected by kube-proxy");
     stop.rule = Some(rule());
     v1::Explanation {
         summary: "Service shop/api selects no pod, so node-1 refuses every connection to it.".into(),
@@ -61,6 +62,14 @@ fn selector() -> v1::Explanation {
                 }],
                 because: vec![
                     reason("shop/api selects app=my-app; no pod in shop has it", "API", 4_000),
+                    v1::Reason {
+                        observed_at: String::new(),
+                        ..reason(
+                            "nearest: my-application has app=my-application (1 pod, ready)",
+                            "/srv/checkout/manifests/shop/my-application.yaml",
+                            0,
+                        )
+                    },
                     reason(
                         "node-1 dropped 3 SYN 10.244.1.9 -> 10.96.12.7:80 (REJECT), all of them after the Service last changed",
                         "node-1",
@@ -68,7 +77,7 @@ fn selector() -> v1::Explanation {
                     ),
                 ],
                 fixes: vec![v1::Fix {
-                    text: "Make selector and label agree, either way:".into(),
+                    text: "Make selector and label agree, either way".into(),
                     command: r#"kubectl -n shop patch service api -p '{"spec":{"selector":{"app":"my-application"}}}'"#.into(),
                 }],
                 ..Default::default()
@@ -86,7 +95,7 @@ fn selector() -> v1::Explanation {
             verdict: v1::verdict::Value::Rejected.into(),
             hops: vec![
                 hop(Name, "", Pass, "shop/api is 10.96.12.7:80"),
-                hop(Source, "node-1", Pass, "10.244.1.9 on node-1, sends SYN"),
+                hop(Source, "node-1", Pass, "web/client (10.244.1.9) on node-1 sends to 10.96.12.7:80"),
                 stop,
             ],
             ..Default::default()
@@ -152,9 +161,138 @@ fn some_backends() {
 }
 
 #[test]
+fn what_paths_share_is_shown_once_and_trouble_first() {
+    use v1::hop_state::Value::{Pass, Stop};
+    use v1::stage::Value::{Destination, Name, SourceNode};
+    let path = |name: &str, node: &str, verdict: v1::verdict::Value, last| v1::Path {
+        backends: vec![name.to_owned()],
+        backend_count: 1,
+        family: v1::family::Value::Ipv6.into(),
+        verdict: verdict.into(),
+        hops: vec![
+            hop(Name, "", Pass, "shop/api is [fd00::7]:80"),
+            hop(SourceNode, node, Pass, "forwards"),
+            last,
+        ],
+    };
+    let answer = v1::Explanation {
+        paths: vec![
+            path(
+                "shop/api-0",
+                "node-1",
+                v1::verdict::Value::Delivered,
+                hop(Destination, "node-1", Pass, "shop/api-0 listens on [::]:8080"),
+            ),
+            path(
+                "shop/a-name-that-takes-more-room-than-there-is",
+                "node-1",
+                v1::verdict::Value::Rejected,
+                hop(
+                    Destination,
+                    "node-2",
+                    Stop,
+                    "nothing listens on 8080 in shop/a-name-that-takes-more-room-than-there-is",
+                ),
+            ),
+        ],
+        findings: vec![],
+        ..selector()
+    };
+    insta::assert_snapshot!("shared", explanation(&answer, PLAIN));
+}
+
+#[test]
+fn not_enough_to_say() {
+    use v1::hop_state::Value::{Pass, Unknown};
+    use v1::stage::Value::{Destination, DestinationNode, Name, SourceNode};
+    let silent = "the agent on node-2 has not reported for 3 min";
+    let remedy = "kubectl -n why-dropped get pods -o wide --field-selector spec.nodeName=node-2";
+    let gap = |what: &str, why: &str, remedy: &str| v1::NotChecked {
+        what: what.into(),
+        why: why.into(),
+        remedy: remedy.into(),
+    };
+    let unknown = format!("not known: {silent}");
+    let allow = v1::DirectionVerdict {
+        effect: v1::policy_verdict::Value::Allow.into(),
+        isolated: true,
+        policies: vec![],
+    };
+    let answer = v1::Explanation {
+        summary: "node-2, where shop/api-0 runs, has not reported for 3 min.".into(),
+        verdict: v1::verdict::Value::Inconclusive.into(),
+        certainty: v1::certainty::Value::Possible.into(),
+        policy: Some(v1::PolicyAnswer {
+            egress: Some(allow.clone()),
+            ingress: Some(allow),
+            ..Default::default()
+        }),
+        paths: vec![v1::Path {
+            backends: vec!["shop/api-0".into()],
+            backend_count: 1,
+            verdict: v1::verdict::Value::Inconclusive.into(),
+            hops: vec![
+                hop(Name, "", Pass, "shop/api is 10.96.12.7:80"),
+                hop(SourceNode, "node-1", Pass, "10.96.12.7:80 -> 10.244.2.14:8080 (shop/api-0)"),
+                hop(DestinationNode, "node-2", Unknown, &unknown),
+                hop(Destination, "node-2", Unknown, "not known: something else"),
+            ],
+            ..Default::default()
+        }],
+        findings: vec![selector().findings.remove(1)],
+        not_checked: vec![
+            gap("rules of node-2", silent, remedy),
+            gap("listeners of shop/api-0", silent, remedy),
+            gap("drops on node-2", "its agent does not report", ""),
+            gap("Pods in web", "the collector may not read them", "grant it list and watch on pods"),
+        ],
+        ..selector()
+    };
+    insta::assert_snapshot!("inconclusive", explanation(&answer, PLAIN));
+}
+
+#[test]
+fn a_hop_does_not_repeat_the_sentence() {
+    let mut answer = selector();
+    let title =
+        answer.findings[0].title.replace("no pod", "no pod, though there are some it could have meant");
+    answer.findings[0].title.clone_from(&title);
+    let stop = answer.paths[0].hops.last_mut().expect("three hops");
+    (stop.detail, stop.rule) = (title, None);
+    let text = explanation(&answer, PLAIN);
+    assert!(text.contains("✗ node-1      ends here (S3)\n"), "{text}");
+}
+
+#[test]
+fn a_gap_that_is_the_sentence_is_not_said_again() {
+    let answer = v1::Explanation {
+        summary: "the way to 9.9.9.9: nobody owns it.".into(),
+        verdict: v1::verdict::Value::Inconclusive.into(),
+        not_checked: vec![v1::NotChecked {
+            what: "the way to 9.9.9.9".into(),
+            why: "nobody owns it".into(),
+            remedy: "ask again".into(),
+        }],
+        ..Default::default()
+    };
+    let text = explanation(&answer, PLAIN);
+    assert_eq!(text, "INCONCLUSIVE: the way to 9.9.9.9: nobody owns it.\n\nnext       ask again\n");
+}
+
+#[test]
+fn a_note_does_not_explain_a_delivery() {
+    let mut answer = selector();
+    answer.verdict = v1::verdict::Value::Delivered.into();
+    answer.findings.remove(0);
+    let text = explanation(&answer, PLAIN);
+    assert!(text.lines().next().is_some_and(|line| line.ends_with("   [proven]")), "{text}");
+    assert!(text.contains("\nnote  ") && !text.contains("because"), "{text}");
+}
+
+#[test]
 fn objects_alone_predict() {
     let answer = v1::Explanation {
-        summary: "objects let web/client reach shop/api:80.".into(),
+        summary: "predicted: objects let web/client reach shop/api:80.".into(),
         verdict: v1::verdict::Value::Delivered.into(),
         certainty: v1::certainty::Value::Likely.into(),
         basis: v1::basis::Value::Objects.into(),
@@ -208,11 +346,12 @@ fn lists() {
         cause: "selector-matches-nothing".into(),
         ..Default::default()
     };
+    let again = v1::Drop { rule: None, count: 4, age_ms: 9_000, ..drop.clone() };
     let bare =
         v1::Drop { protocol: "TCP".into(), destination_address: "fd00::1".into(), ..Default::default() };
-    let list = v1::ListDropsResponse { drops: vec![drop, bare], omitted: 7, not_checked: vec![] };
-    insta::assert_snapshot!("drops", drops(&list, PLAIN));
-    assert_eq!(drops(&v1::ListDropsResponse::default(), PLAIN), "no drops\n");
+    let list = v1::ListDropsResponse { drops: vec![drop, again, bare], omitted: 7, not_checked: vec![] };
+    insta::assert_snapshot!("drops", drops(&list, "no drops", PLAIN));
+    assert_eq!(drops(&v1::ListDropsResponse::default(), "no drops", PLAIN), "no drops\n");
 
     let node = v1::Node {
         name: "node-1".into(),
