@@ -6,6 +6,7 @@ mod default_deny_egress;
 mod default_deny_ingress;
 mod forward_policy_drop;
 mod loopback_only;
+mod named_port_missing;
 mod no_ready_endpoint;
 mod no_such_service;
 mod nothing_listens;
@@ -52,6 +53,7 @@ pub(crate) static ALL: &[Cause] = &[
     cause!(default_deny_ingress),
     cause!(forward_policy_drop),
     cause!(loopback_only),
+    cause!(named_port_missing),
     cause!(no_ready_endpoint),
     cause!(no_such_service),
     cause!(nothing_listens),

@@ -114,4 +114,6 @@ fn affects(facts: &Facts<'_>, touches: &Touches) -> Option<Affects> {
 }
 
 #[cfg(test)]
+mod questions;
+#[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 
 mod absent;
 pub(crate) mod asks;
+mod blind;
 mod drops;
 mod given;
 mod intended;

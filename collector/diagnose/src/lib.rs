@@ -14,6 +14,7 @@ mod near;
 mod next_probes;
 mod not_checked;
 mod path;
+mod predicted;
 mod question;
 pub mod ruling;
 #[cfg(test)]

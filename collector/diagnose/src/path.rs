@@ -207,6 +207,7 @@ fn predicted_hops(
     let out = facts.direction(index, Direction::Egress);
     let (stage, node) = match out {
         Some(out) if out.effect == PolicyVerdict::Deny => (Stage::SourceNode, facts.source.node),
+        _ if way.pod.is_none() => (Stage::SourceNode, facts.source.node),
         _ => (Stage::DestinationNode, way.node),
     };
     hops.push((hop(stage, node, state, detail), verdict));

@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 
 use model::explanation::PolicyVerdict;
 use model::objects::ServiceType;
-use model::{Basis, Certainty, Effect, Gap, Verdict};
+use model::{Basis, Certainty, Effect, Gap, Protocol, Verdict};
 
-use crate::facts::{Direction, Facts, Listening, NOT_LIVE, silence};
+use crate::facts::{Attempt, Direction, Facts, Listening, NOT_LIVE, silence};
+use crate::predicted;
 use crate::ruling::{Finding, Touches};
 use crate::words;
 
@@ -170,7 +171,8 @@ fn selected(facts: &Facts<'_>) -> String {
 fn history(facts: &Facts<'_>) -> String {
     match facts.drops.iter().map(|drop| drop.record.last_at).max() {
         Some(last) => format!("its last drop, {} ago, is history", words::age(last, facts.case.now)),
-        None => "no drop of it was seen".into(),
+        None if facts.case.question.protocol == Protocol::Tcp => "no drop of it was seen".into(),
+        None => "only drops of TCP connections are recorded".into(),
     }
 }
 
@@ -191,6 +193,11 @@ fn blocked(facts: &Facts<'_>, gaps: &[Gap]) -> Option<String> {
         let (name, alias) = (named.name(), &named.service.external_name);
         return Some(format!("{name} is an alias of {alias}, which is not followed"));
     }
+    if !facts.case.live
+        && let Some(why) = predicted::ends(facts)
+    {
+        return Some(why);
+    }
     if facts.attempts.is_empty() {
         let why = gaps.iter().find(|gap| gap.why != NOT_LIVE).map(ToString::to_string);
         return Some(why.unwrap_or_else(|| format!("there is no address to look at for {}", ask(facts))));
@@ -204,6 +211,9 @@ fn blocked(facts: &Facts<'_>, gaps: &[Gap]) -> Option<String> {
             if let Some(gap) = unknown_state(&attempt.inside()) {
                 return Some(gap);
             }
+            if let Some(gap) = &attempt.blind {
+                return Some(gap.to_string());
+            }
             if attempt.direct().is_some() {
                 return Some(format!(
                     "the rules of {} do not translate {}, and why is not known",
@@ -214,7 +224,7 @@ fn blocked(facts: &Facts<'_>, gaps: &[Gap]) -> Option<String> {
         }
         let mut ways = facts.live_ways().filter(|(_, way)| way.attempt == index).peekable();
         if ways.peek().is_none() {
-            return Some(unlisted(facts).unwrap_or_else(|| no_endpoint(facts, gaps)));
+            return Some(no_endpoint(facts, attempt, gaps));
         }
         if let Some(why) =
             ways.find_map(|(index, way)| blocked_way(facts, way).or_else(|| undecided(facts, index, way)))
@@ -225,22 +235,18 @@ fn blocked(facts: &Facts<'_>, gaps: &[Gap]) -> Option<String> {
     None
 }
 
-/// The selector is right, and the slices do not show it.
-fn unlisted(facts: &Facts<'_>) -> Option<String> {
-    let named = facts.target.service()?;
-    let pods = facts.unlisted()?;
-    let names: Vec<String> = pods.iter().map(|pod| pod.key().to_string()).collect();
-    (!names.is_empty()).then(|| {
-        format!(
-            "{} selects {}, but its EndpointSlices do not list it: they are behind the pods",
-            named.name(),
-            words::list(&names, 3)
-        )
-    })
-}
-
-fn no_endpoint(facts: &Facts<'_>, gaps: &[Gap]) -> String {
+fn no_endpoint(facts: &Facts<'_>, attempt: &Attempt<'_>, gaps: &[Gap]) -> String {
+    if let Some(behind) = facts.behind() {
+        return behind;
+    }
     let asked = ask(facts);
+    let other = facts.live_ways().any(|(_, way)| facts.attempt(way).family != attempt.family);
+    if other {
+        return format!("{asked} has no {} endpoint, and {} may use it", attempt.family, facts.source.name);
+    }
+    if let Some(named) = facts.target.service().filter(|named| !named.selects()) {
+        return format!("{} has no selector, and no EndpointSlice gives {asked} an endpoint", named.name());
+    }
     match gaps.iter().find(|gap| gap.why != NOT_LIVE) {
         Some(gap) => format!("no endpoint of {asked} is known: {}", gap.why),
         None => format!("no endpoint of {asked} is known"),
@@ -249,18 +255,7 @@ fn no_endpoint(facts: &Facts<'_>, gaps: &[Gap]) -> String {
 
 fn blocked_way(facts: &Facts<'_>, way: &crate::facts::Way<'_>) -> Option<String> {
     if !facts.case.live {
-        // Beyond the cluster's objects nothing can be predicted.
-        let Some(pod) = way.pod else {
-            return Some(format!("no pod in the objects owns {}", way.destination.ip()));
-        };
-        // A pod that the slices leave out and whose ports speak against it is not called reached.
-        let port = way.destination.port();
-        let declared: Vec<u16> = pod
-            .declared_ports()
-            .filter(|declared| declared.protocol == way.protocol)
-            .map(|declared| declared.port)
-            .collect();
-        return (!declared.is_empty() && !declared.contains(&port)).then(|| unlisted(facts)).flatten();
+        return predicted::way(facts, way);
     }
     if let Some(why) = unknown_state(&way.at_source(facts.attempt(way))) {
         return Some(why);

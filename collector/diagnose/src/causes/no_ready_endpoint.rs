@@ -12,8 +12,8 @@
 //! when nothing is ready).
 
 use model::explanation::EvidenceKind;
-use model::objects::{ContainerState, Pod};
-use model::{Gap, ObjectRef, Place, Stage, Verdict};
+use model::objects::{ContainerState, Pod, TargetPort};
+use model::{Gap, ObjectRef, Stage};
 
 use crate::facts::{Facts, Refusal};
 use crate::ruling::{Finding, Meta, Ruling, Sure};
@@ -33,9 +33,7 @@ const TOLD: usize = 5;
 
 pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
     let Some(named) = facts.target.service() else { return Ruling::NotApplicable };
-    if named.port.is_none() || !named.selects() {
-        return Ruling::NotApplicable;
-    }
+    let Some(port) = named.port.filter(|_| named.selects()) else { return Ruling::NotApplicable };
     let objects = &facts.case.objects;
     if !objects.coverage.pods {
         return Ruling::CannotTell(Gap::new(
@@ -77,6 +75,11 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
     if facts.unlisted().is_some_and(|unlisted| !unlisted.is_empty()) {
         return Ruling::RuledOut("a selected pod is ready; its slices do not list it (E3)".into());
     }
+    if let TargetPort::Name(name) = &port.target
+        && pods.iter().all(|pod| pod.named_port(name, port.protocol).is_none())
+    {
+        return Ruling::RuledOut(format!("it is not readiness: no pod declares a port named {name} (S6)"));
+    }
     if told.len() < pods.len() {
         return Ruling::CannotTell(Gap::new(
             format!("why {} has no endpoint", named.name()),
@@ -87,21 +90,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
     let changed = facts.ends_changed().max(Facts::changed(pods.iter().map(|pod| &pod.meta)));
     let refusal = facts.refusal().filter(Refusal::stops);
     let proof = refusal.and_then(|refusal| facts.prove_refusal(&refusal, changed));
-    let (verdict, at, ending) = match refusal {
-        Some(refusal) => {
-            let verb = if refusal.verdict() == Verdict::Rejected { "refuses" } else { "drops" };
-            (
-                refusal.verdict(),
-                Place::node(refusal.node, Stage::SourceNode),
-                format!("so {} {verb} every connection to it", refusal.node),
-            )
-        }
-        None => (
-            Verdict::Rejected,
-            Place::intent(Stage::Endpoints),
-            "so every connection to it is refused".to_owned(),
-        ),
-    };
+    let (verdict, at, ending) = facts.without_endpoint();
     let who = match pods.as_slice() {
         [pod] => format!("the only pod of Service {}, {}, is not ready", named.name(), pod.key()),
         pods => format!("none of the {} pods of Service {} is ready", pods.len(), named.name()),

@@ -41,10 +41,12 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
                 }
                 PolicyVerdict::Unknown => {
                     let doubt = found.doubts.first().map_or_else(String::new, ToString::to_string);
-                    return Ruling::CannotTell(model::Gap::new(
-                        format!("{} policies", direction.word()),
-                        doubt,
-                    ));
+                    let end = match direction {
+                        Direction::Egress => facts.source.name.clone(),
+                        Direction::Ingress => facts.ways[way].name(),
+                    };
+                    let what = format!("{} policies for {end}", direction.word());
+                    return Ruling::CannotTell(model::Gap::new(what, doubt));
                 }
                 PolicyVerdict::Allow => {
                     admitting.extend(found.policies.iter().map(|part| part.policy.clone()));

@@ -13,8 +13,8 @@
 //! `pkg/proxy/nftables/README.md`, "cluster-ips".
 
 use model::explanation::EvidenceKind;
-use model::objects::ServiceType;
-use model::question::{Destination, PortAsk};
+use model::objects::{ServicePort, ServiceType};
+use model::question::{Destination, PortAsk, Source};
 use model::{Gap, ObjectRef, Outcome, Place, Stage, Verdict};
 
 use crate::facts::{Facts, Named};
@@ -53,6 +53,14 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
     };
     if let (Some(port), None) = (named.port, unnamed) {
         return Ruling::RuledOut(format!("{} lists {}/{protocol}", named.name(), port.port));
+    }
+
+    let by_node = node_port(facts, named);
+    if let (Some(port), Source::External { .. }) = (by_node, &facts.case.question.source) {
+        return Ruling::CannotTell(Gap::new(
+            format!("node port {} of {}", named.number.unwrap_or_default(), named.name()),
+            format!("node ports are not followed; what is behind it is {}:{}", named.name(), port.port),
+        ));
     }
 
     let listed: Vec<String> = service
@@ -117,6 +125,13 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
     Ruling::Found(Box::new(advise(facts, named, unnamed, finding)))
 }
 
+/// The port whose node port is asked for, if it is one.
+fn node_port<'a>(facts: &Facts<'_>, named: &Named<'a>) -> Option<&'a ServicePort> {
+    let protocol = facts.case.question.protocol;
+    let asked = |port: &&ServicePort| port.node_port == named.number && port.protocol == protocol;
+    named.service.ports.iter().filter(|_| named.number.is_some()).find(asked)
+}
+
 /// Names the port that may be meant.
 fn advise(facts: &Facts<'_>, named: &Named<'_>, unnamed: Option<&str>, finding: Finding) -> Finding {
     let service = named.service;
@@ -140,6 +155,12 @@ fn advise(facts: &Facts<'_>, named: &Named<'_>, unnamed: Option<&str>, finding: 
         return finding
             .because(facts.object(&service.meta, text))
             .fix(format!("Use {}:{}", named.name(), port.port), "");
+    }
+    if let Some(port) = node_port(facts, named) {
+        let text = format!("{number} is the node port of port {}; only nodes answer on it", port.port);
+        return finding
+            .because(facts.object(&service.meta, text))
+            .fix(format!("Use {}:{}, or {number} on a node's address", named.name(), port.port), "");
     }
     let same = service.ports.iter().filter(|port| port.protocol == protocol);
     match same.min_by_key(|port| port.port.abs_diff(number)) {

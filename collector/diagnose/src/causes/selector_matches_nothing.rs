@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use model::explanation::EvidenceKind;
 use model::objects::{Pod, ServiceType};
-use model::{Gap, ObjectRef, Place, Stage, Verdict};
+use model::{Gap, ObjectRef, Stage};
 
 use crate::facts::{Facts, Named, Refusal};
 use crate::near::{Nearness, nearness};
@@ -73,21 +73,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
         .max(Facts::changed(objects.slices_of(named.service.key()).map(|slice| &slice.meta)));
     let refusal = facts.refusal();
     let proof = refusal.filter(Refusal::stops).and_then(|refusal| facts.prove_refusal(&refusal, changed));
-    let (verdict, at, ending) = match refusal {
-        Some(refusal) if refusal.stops() => {
-            let verb = if refusal.verdict() == Verdict::Rejected { "refuses" } else { "drops" };
-            (
-                refusal.verdict(),
-                Place::node(refusal.node, Stage::SourceNode),
-                format!("so {} {verb} every connection to it", refusal.node),
-            )
-        }
-        _ => (
-            Verdict::Rejected,
-            Place::intent(Stage::Endpoints),
-            "so every connection to it is refused".to_owned(),
-        ),
-    };
+    let (verdict, at, ending) = facts.without_endpoint();
     let first = facts.object(
         &named.service.meta,
         format!("{name} selects {selector}; no pod in {} has it", named.service.key().namespace),

@@ -13,7 +13,7 @@
 //! in table nat with endpoints and in table filter without.
 
 use model::explanation::EvidenceKind;
-use model::{Gap, ObjectRef, Outcome, Place, ServiceProxy, Stage, Verdict};
+use model::{Gap, ObjectRef, Outcome, Place, Stage, Verdict};
 
 use crate::facts::Facts;
 use crate::ruling::{Finding, Meta, Ruling, Sure};
@@ -45,18 +45,14 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
     if walk.proxy.knows_destination || facts.sent_on() {
         return Ruling::RuledOut(format!("the rules of {node} know {asked}"));
     }
-    let serves = matches!(
-        walk.proxy.mode,
-        ServiceProxy::Iptables | ServiceProxy::IptablesLegacy | ServiceProxy::Nftables
-    ) && walk.proxy.services > 0
-        && !walk.proxy.evidence.is_empty();
-    if !serves {
-        let why = match walk.proxy.mode {
-            ServiceProxy::Other => "another data plane serves Services there",
-            ServiceProxy::Ipvs => "IPVS serves Services there, whose tables are not read yet",
-            _ => "nothing shows that kube-proxy serves that node",
-        };
-        return Ruling::CannotTell(Gap::new(format!("whether {node} should know {asked}"), why));
+    if let Some(gap) = &first.blind {
+        return Ruling::CannotTell(gap.clone());
+    }
+    if walk.proxy.services == 0 || walk.proxy.evidence.is_empty() {
+        return Ruling::CannotTell(Gap::new(
+            format!("whether {node} should know {asked}"),
+            "its rules hold no other Service either, so nothing shows that kube-proxy works there",
+        ));
     }
     let Some(refusal) = facts.refusal() else {
         let gap = walk.gaps.first().cloned();
@@ -104,7 +100,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
 mod tests {
     use super::*;
     use crate::testkit::{Build, cannot_tell, found, ruled_out};
-    use model::Certainty;
+    use model::{Certainty, ServiceProxy};
 
     fn leaks() -> Build {
         Build::shop().live().leaks_at_source().proxy(|proxy| {
@@ -136,7 +132,9 @@ mod tests {
     #[test]
     fn cannot_tell_without_positive_evidence() {
         let nobody = leaks().proxy(|proxy| proxy.mode = ServiceProxy::None).case();
-        assert!(cannot_tell(&nobody, rule).why.contains("nothing shows"));
+        assert!(cannot_tell(&nobody, rule).why.contains("none of its rules shows"));
+        let empty = leaks().proxy(|proxy| proxy.services = 0).case();
+        assert!(cannot_tell(&empty, rule).why.contains("no other Service"));
         let other = leaks().proxy(|proxy| proxy.mode = ServiceProxy::Other).case();
         assert!(cannot_tell(&other, rule).why.contains("data plane"));
         assert_eq!(cannot_tell(&Build::shop().live().case(), rule).what, "rules of node-1");

@@ -73,18 +73,11 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
     }
     let alone = !facts.intended.iter().any(|backend| backend.used && !backend.planned);
     let proof = refusal.and_then(|refusal| facts.prove_refusal(&refusal, changed));
-    let (verdict, at, ending) = match refusal.filter(|_| alone) {
-        Some(refusal) => (
-            refusal.verdict(),
-            Place::node(refusal.node, Stage::SourceNode),
-            format!(", so {} {}s every connection to it", refusal.node, refusal.verb()),
-        ),
-        None if alone => (
-            Verdict::Rejected,
-            Place::intent(Stage::Endpoints),
-            ", so every connection to it is refused".to_owned(),
-        ),
-        None => (Verdict::Inconclusive, Place::intent(Stage::Endpoints), String::new()),
+    let (verdict, at, ending) = if alone {
+        let (verdict, at, ending) = facts.without_endpoint();
+        (verdict, at, format!(", {ending}"))
+    } else {
+        (Verdict::Inconclusive, Place::intent(Stage::Endpoints), String::new())
     };
     let have = if names.len() == 1 { "has" } else { "have" };
     let selects = format!("{name} selects {}, and {listed} {have} it", named.service.pod_selector());
@@ -155,7 +148,7 @@ mod tests {
         let finding = found(&build.clone().case(), rule);
         assert_eq!(
             finding.title,
-            "the EndpointSlices of Service shop/api do not list shop/api-0, which it selects, so node-1 rejects \
+            "the EndpointSlices of Service shop/api do not list shop/api-0, which it selects, so node-1 refuses \
              every connection to it"
         );
         assert_eq!((finding.certainty, finding.verdict), (Certainty::Likely, Verdict::Rejected));

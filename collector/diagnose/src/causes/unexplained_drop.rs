@@ -12,7 +12,7 @@
 
 use model::explanation::EvidenceKind;
 use model::place::Owner;
-use model::{Gap, Place, SourceHealth, Stage, Timestamp, Verdict};
+use model::{Gap, Place, Protocol, SourceHealth, Stage, Timestamp, Verdict};
 
 use crate::facts::{Facts, Listening, RuleNow, SeenDrop};
 use crate::ruling::{Finding, Meta, Ruling, Sure};
@@ -91,6 +91,11 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
 
 /// Nothing recent: ruled out where drops are seen on every node of the way, else unknown.
 fn nothing(facts: &Facts<'_>) -> Ruling {
+    let protocol = facts.case.question.protocol;
+    if protocol != Protocol::Tcp {
+        let what = format!("drops of {} packets", protocol.upper());
+        return Ruling::CannotTell(Gap::new(what, "only drops of TCP connections are recorded"));
+    }
     let nodes = facts.source.node.into_iter().chain(facts.live_ways().filter_map(|(_, way)| way.node));
     for node in nodes {
         let Some(report) = facts.case.nodes.get(node).filter(|report| report.connected) else {

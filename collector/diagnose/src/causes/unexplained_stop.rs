@@ -10,7 +10,7 @@
 //!
 //! **References.** `net/netfilter/core.c`, `nf_hook_slow`; `net/ipv4/ip_input.c` for routes.
 
-use model::explanation::{EvidenceKind, PolicyVerdict};
+use model::explanation::{EvidenceKind, PolicyVerdict, Reason};
 use model::{RuleRef, Stage};
 
 use super::forward_policy_drop::is_forward_policy;
@@ -60,13 +60,8 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
     )
     .on_stops(&same);
     if let Some(rule) = first.rule() {
-        if is_policy_engine(rule) {
-            let text =
-                "the NetworkPolicies at hand admit it; the engine may be behind, or know other policies";
-            finding = finding.because(facts.objects(text));
-        } else if rule.owner == "kube-proxy" && facts.intended.iter().any(|backend| backend.used) {
-            let text = "the Service has ready endpoints; kube-proxy's rules there do not show them";
-            finding = finding.because(facts.objects(text));
+        if let Some(reason) = beside(facts, rule) {
+            finding = finding.because(reason);
         }
         finding = finding.fix(
             format!("See who wrote the rule on {}, and whether it should cover this", first.node),
@@ -74,6 +69,25 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
         );
     }
     Ruling::Found(Box::new(finding))
+}
+
+/// What the objects say beside a rule whose owner is known.
+fn beside(facts: &Facts<'_>, rule: &RuleRef) -> Option<Reason> {
+    if is_policy_engine(rule) {
+        let text = "the NetworkPolicies at hand admit it; the engine may be behind, or know other policies";
+        return Some(facts.objects(text));
+    }
+    let named = facts.target.service().filter(|_| rule.owner == "kube-proxy")?;
+    if facts.intended.iter().any(|backend| backend.used) {
+        let text = "the Service has ready endpoints; kube-proxy's rules there do not show them";
+        return Some(facts.objects(text));
+    }
+    if named.selects() {
+        return Some(facts.objects("which pods the Service has is not known from the objects"));
+    }
+    let text =
+        format!("{} has no selector, and no EndpointSlice gives it an endpoint for this port", named.name());
+    Some(facts.object(&named.service.meta, text))
 }
 
 /// Whether a cause of its own speaks for a stop.
@@ -87,7 +101,11 @@ fn explained(facts: &Facts<'_>, stop: &Stop<'_>) -> bool {
         None => {
             rule.owner == "kube-proxy"
                 && facts.target.service().is_some_and(|named| {
-                    named.port.is_none() || !facts.intended.iter().any(|backend| backend.used)
+                    // Without a selector, or without the pods, neither S3 nor E1 speaks.
+                    let spoken_for = named.selects()
+                        && facts.case.objects.coverage.pods
+                        && facts.pods_not_given().is_none();
+                    named.port.is_none() || (spoken_for && !facts.intended.iter().any(|backend| backend.used))
                 })
         }
         Some(way) => {

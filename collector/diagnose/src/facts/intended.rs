@@ -11,6 +11,7 @@ use objects::view::{self, LeftOut};
 
 use super::Facts;
 use super::target::{Named, Target};
+use crate::words;
 
 /// An endpoint by intent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +39,9 @@ pub(super) fn intended(case: &Case, target: &Target<'_>) -> Vec<Intended> {
     let Target::Service(named) = target else {
         return Vec::new();
     };
-    let Some(port) = named.port else {
+    // Behind a headless name any port of a pod can be dialled, listed or not.
+    let Some(port) = named.port.or_else(|| named.service.ports.first().filter(|_| named.service.headless))
+    else {
         return Vec::new();
     };
     let mut all = Vec::new();
@@ -93,6 +96,19 @@ fn own_the_only_one(case: &Case, named: &Named<'_>, all: &mut [Intended]) {
 }
 
 impl<'a> Facts<'a> {
+    /// That a selector is right and the slices do not show it: `shop/api selects shop/api-0, but …`.
+    pub fn behind(&self) -> Option<String> {
+        let named = self.target.service()?;
+        let names: Vec<String> = self.unlisted()?.iter().map(|pod| pod.key().to_string()).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "{} selects {}, but its EndpointSlices do not list it: they are behind the pods",
+                named.name(),
+                words::list(&names, 3)
+            )
+        })
+    }
+
     /// Selected pods that are ready, or of whose state nothing is known, and that the Service's slices do not list.
     /// `None` where its endpoints are not taken from slices.
     pub fn unlisted(&self) -> Option<Vec<&'a Pod>> {

@@ -3,7 +3,7 @@
 //! Shared by the causes about Services without endpoints; which of them it is, they say.
 
 use model::walk::Branch;
-use model::{Outcome, Timestamp, Verdict, Walk};
+use model::{Outcome, Place, Stage, Timestamp, Verdict, Walk};
 
 use super::drops::{Proof, RuleNow};
 use super::{Facts, SeenDrop};
@@ -42,6 +42,22 @@ impl Refusal<'_> {
 }
 
 impl<'a> Facts<'a> {
+    /// What becomes of connections to a Service without endpoints, and where: the end of a sentence, as
+    /// `so node-1 refuses every connection to it`.
+    pub fn without_endpoint(&self) -> (Verdict, Place, String) {
+        if self.target.service().is_some_and(|named| named.service.headless) {
+            let text = "so its name leads to no address".to_owned();
+            return (Verdict::Unresolved, Place::intent(Stage::Name), text);
+        }
+        if let Some(refusal) = self.refusal().filter(Refusal::stops) {
+            let verb = if refusal.verdict() == Verdict::Rejected { "refuses" } else { "drops" };
+            let text = format!("so {} {verb} every connection to it", refusal.node);
+            return (refusal.verdict(), Place::node(refusal.node, Stage::SourceNode), text);
+        }
+        let text = "so every connection to it is refused".to_owned();
+        (Verdict::Rejected, Place::intent(Stage::Endpoints), text)
+    }
+
     /// The first attempt that is not translated by its node, if any.
     pub fn refusal(&self) -> Option<Refusal<'a>> {
         let node = self.source.node?;

@@ -13,7 +13,7 @@ use super::intended::Intended;
 use super::listening::{Listening, listening};
 use super::source::SourceFacts;
 use super::target::Target;
-use super::{absent, asks};
+use super::{absent, asks, blind};
 
 /// One pair of addresses the client may use.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct Attempt<'a> {
     pub translated: bool,
     /// What the source's node does to the packet.
     pub walk: Result<&'a Walk, Gap>,
+    /// Why those rules leave open what becomes of a Service's address, if they do.
+    pub blind: Option<Gap>,
     /// What the source pod's own rules do; `None` where the source has no namespace of its own.
     pub pod_walk: Option<Result<&'a Walk, Gap>>,
 }
@@ -62,7 +64,7 @@ impl<'a> Attempt<'a> {
     /// What becomes of the packet that no rule sent on to an endpoint although it should have been: rejected for want
     /// of endpoints, dropped before, or routed as it is. `None` if it was translated or nothing is known.
     pub fn direct(&self) -> Option<&'a Branch> {
-        if !self.translated {
+        if !self.translated || self.blind.is_some() {
             return None;
         }
         let walk = self.walk.as_ref().ok()?;
@@ -116,9 +118,9 @@ impl<'a> Way<'a> {
 
     /// What happens on the source's node.
     pub fn at_source(&self, attempt: &Attempt<'a>) -> State<'a> {
-        match &attempt.walk {
-            Err(gap) => State::Unknown(gap.clone()),
-            Ok(walk) => state(walk, self.branch),
+        match (&attempt.walk, &attempt.blind) {
+            (Err(gap), _) | (Ok(_), Some(gap)) => State::Unknown(gap.clone()),
+            (Ok(walk), None) => state(walk, self.branch),
         }
     }
 
@@ -144,6 +146,7 @@ fn state<'a>(walk: &'a Walk, branch: Option<&'a Branch>) -> State<'a> {
         let gaps = branch.map_or(walk.gaps.as_slice(), |branch| branch.gaps.as_slice());
         State::Unknown(
             gaps.first()
+                .or_else(|| walk.gaps.iter().find(|gap| gap.what.contains("rules")))
                 .or(walk.gaps.first())
                 .cloned()
                 .unwrap_or_else(|| Gap::new("the rules", "what they do to this packet cannot be told")),
@@ -189,7 +192,7 @@ pub(super) fn attempts<'a>(
         let dst = SocketAddr::new(address, port);
         if source.addresses.is_empty() {
             let walk = Err(absent::why(case, source.node, "rules"));
-            attempts.push(Attempt { family, src: None, dst, translated, walk, pod_walk: None });
+            attempts.push(Attempt { family, src: None, dst, translated, walk, blind: None, pod_walk: None });
             continue;
         }
         let Some(src) = source.addresses.iter().copied().find(|src| Family::of(*src) == family) else {
@@ -200,7 +203,11 @@ pub(super) fn attempts<'a>(
             let what = format!("rules inside {}", pod.key);
             looked_up(case, asks::pod_walk(case, source, src, dst).as_ref(), source.node, &what)
         });
-        attempts.push(Attempt { family, src: Some(src), dst, translated, walk, pod_walk });
+        let blind = match (&walk, source.node) {
+            (Ok(walk), Some(node)) if translated => blind::blind(node, walk, dst),
+            _ => None,
+        };
+        attempts.push(Attempt { family, src: Some(src), dst, translated, walk, blind, pod_walk });
     }
     attempts
 }
@@ -286,9 +293,10 @@ fn way<'a>(
             let probe = asks::arrival_walk(case, source, src, branch, node, destination);
             looked_up(case, Some(&probe), Some(node), "rules")
         }
-        (Some(node), None) => {
+        (Some(node), None) if case.live => {
             Err(Gap::new(format!("rules of {node}"), "an imagined client has no address to walk with"))
         }
+        (Some(_), None) => Err(absent::why(case, node, "rules")),
         (None, _) if pod.is_some() => Err(absent::why(case, None, "rules of the destination's node")),
         (None, _) => Err(Gap::new(
             format!("the way to {}", destination.ip()),
@@ -305,6 +313,7 @@ fn way<'a>(
             }
         }
         (Some(pod), None) => Err(absent::why(case, None, &format!("listeners of {}", pod.key()))),
+        (None, _) if !case.live => Err(absent::why(case, None, &format!("who listens on {destination}"))),
         (None, _) => Err(Gap::new(format!("who listens on {destination}"), "only pods can be asked")),
     };
     Way {
