@@ -2,6 +2,8 @@
 //!
 //! Which denial is which cause, their files say.
 
+pub(crate) mod kind;
+
 use model::explanation::{PolicyVerdict, Reason};
 use model::objects::Meta as ObjectMeta;
 use model::{Gap, Key, ObjectRef, Place, Stage, Timestamp, Verdict};

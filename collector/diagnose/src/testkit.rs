@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 
 use model::evidence::Location;
 use model::objects::{
-    Condition, Container, ContainerPort, Meta, Namespace, NetworkPolicy, Node, Peer, Pod, PolicyRule,
-    Selector, Service, ServicePort, TargetPort,
+    Condition, Container, ContainerPort, Meta, Namespace, NetworkPolicy, Node, Peer, Pod, PolicyPort,
+    PolicyPortSpec, PolicyRule, Selector, Service, ServicePort, TargetPort,
 };
 use model::question::{Destination, PortAsk, Source};
 use model::walk::{Backend, ProxyFacts};
@@ -275,7 +275,18 @@ impl Build {
         })
     }
 
-    fn policy(self, namespace: &str, name: &str, change: impl FnOnce(&mut NetworkPolicy)) -> Self {
+    /// A policy that admits everybody on one TCP port.
+    pub(crate) fn admits_port(self, namespace: &str, name: &str, port: u16) -> Self {
+        let ports = PolicyPortSpec::Range(model::PortRange { first: port, last: port });
+        self.policy(namespace, name, |policy| {
+            policy.isolates_ingress = true;
+            let port = PolicyPort { protocol: Protocol::Tcp, ports };
+            policy.ingress.push(PolicyRule { peers: Vec::new(), ports: vec![port] });
+        })
+    }
+
+    /// Any policy.
+    pub(crate) fn policy(self, namespace: &str, name: &str, change: impl FnOnce(&mut NetworkPolicy)) -> Self {
         self.objects(|set| {
             let mut policy = NetworkPolicy { meta: meta(namespace, name, &[]), ..NetworkPolicy::default() };
             change(&mut policy);

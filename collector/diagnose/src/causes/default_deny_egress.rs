@@ -13,6 +13,7 @@ use model::Stage;
 use model::explanation::EvidenceKind;
 
 use crate::denial;
+use crate::denial::kind::{Kind, kind};
 use crate::facts::{Direction, Facts};
 use crate::ruling::{Meta, Ruling};
 use crate::words;
@@ -27,7 +28,9 @@ pub(super) const META: Meta = Meta {
 };
 
 pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
-    let denial = match denial::look(facts, Direction::Egress, |_| true) {
+    let denial = match denial::look(facts, Direction::Egress, |found| {
+        matches!(kind(found), Kind::Far | Kind::PodLabels)
+    }) {
         Ok(denial) => denial,
         Err(ruling) => return ruling,
     };

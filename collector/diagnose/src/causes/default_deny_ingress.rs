@@ -5,7 +5,8 @@
 //! **Proof.** The policies, evaluated as the API defines them, deny; the walk on the destination's node ends in a policy
 //! engine's rule, and the kernel dropped first packets there after policies and pods last changed.
 //!
-//! **Confused with.** A rule that is meant for this client but misses it by its labels (N3). A denial on the way out of the
+//! **Confused with.** A rule that is meant for this client but misses it by its labels (N3), its namespace
+//! (N4), a hole in a block (N10), or the port (N6, N7, N8). A denial on the way out of the
 //! source (N2). A policy that admits, while something else drops (N20).
 //!
 //! **References.** networking.k8s.io/v1 `NetworkPolicySpec.ingress`: "If this field is empty then this NetworkPolicy does
@@ -14,8 +15,8 @@
 use model::Stage;
 use model::explanation::EvidenceKind;
 
-use super::peer_selector_mismatch::misses_by_labels;
 use crate::denial;
+use crate::denial::kind::{Kind, kind};
 use crate::facts::{Direction, Facts};
 use crate::ruling::{Meta, Ruling};
 use crate::words;
@@ -30,7 +31,7 @@ pub(super) const META: Meta = Meta {
 };
 
 pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
-    let denial = match denial::look(facts, Direction::Ingress, |found| !misses_by_labels(found)) {
+    let denial = match denial::look(facts, Direction::Ingress, |found| kind(found) == Kind::Far) {
         Ok(denial) => denial,
         Err(ruling) => return ruling,
     };

@@ -2,19 +2,20 @@
 //!
 //! **What the user sees.** As with any denial: silence or a refusal. Often after labels were renamed on one side.
 //!
-//! **Proof.** The nearest rule of all isolating policies admits the port and misses the client by labels of the pod or its
-//! namespace only; the walk on the destination's node ends in a policy engine's rule, and the kernel dropped first packets
+//! **Proof.** The nearest rule of all isolating policies admits the port and misses the client by labels of the pod, or of the
+//! pod and its namespace; the walk on the destination's node ends in a policy engine's rule, and the kernel dropped first packets
 //! there after policies, pods and namespaces last changed.
 //!
-//! **Confused with.** Policies without any rule that could be meant (N1).
+//! **Confused with.** Policies without any rule that could be meant (N1). A rule that misses by the namespace alone (N4).
 //!
 //! **References.** networking.k8s.io/v1 `NetworkPolicyPeer`: both selectors in one entry mean both, in two entries either.
 
 use model::Stage;
 use model::explanation::EvidenceKind;
-use policy::{DetailedDirection, LabelMiss, NearMiss};
+use policy::NearMiss;
 
 use crate::denial;
+use crate::denial::kind::{Kind, equalities, kind, label_namespace};
 use crate::facts::{Direction, Facts};
 use crate::ruling::{Finding, Meta, Ruling};
 use crate::words;
@@ -28,24 +29,8 @@ pub(super) const META: Meta = Meta {
     supersedes: &[],
 };
 
-/// Whether the nearest rule misses by labels alone.
-pub(super) fn misses_by_labels(found: &DetailedDirection) -> bool {
-    denial::nearest(found).is_some_and(|(_, miss)| {
-        miss.admits_port
-            && !miss.misses.is_empty()
-            && miss.misses.iter().all(|miss| {
-                matches!(
-                    miss,
-                    NearMiss::PodLabels { .. }
-                        | NearMiss::NamespaceLabels { .. }
-                        | NearMiss::OtherNamespace { .. }
-                )
-            })
-    })
-}
-
 pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
-    let denial = match denial::look(facts, Direction::Ingress, misses_by_labels) {
+    let denial = match denial::look(facts, Direction::Ingress, |found| kind(found) == Kind::PodLabels) {
         Ok(denial) => denial,
         Err(ruling) => return ruling,
     };
@@ -67,47 +52,37 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
 
 /// Labels to give, where single values are wanted; a policy of its own in any case.
 fn advise(facts: &Facts<'_>, way: usize, misses: &[NearMiss], mut finding: Finding) -> Finding {
-    if let Some(pod) = facts.source.pod {
-        for miss in misses {
-            let (unmet, target, what) = match miss {
-                NearMiss::PodLabels { unmet, .. } => (
-                    unmet,
-                    format!(
-                        "kubectl -n {} label pod {}",
-                        words::shell(&pod.key().namespace),
-                        words::shell(&pod.key().name)
+    for miss in misses {
+        match miss {
+            NearMiss::PodLabels { unmet, .. } => {
+                let Some((pod, labels)) = facts.source.pod.zip(equalities(unmet)) else { continue };
+                let what = match &pod.workload {
+                    Some(workload) => format!(
+                        "Give the client the label (to last, in the template of {} {})",
+                        workload.kind, workload.name
                     ),
-                    match &pod.workload {
-                        Some(workload) => format!(
-                            "Give the client the label (to last, in the template of {} {})",
-                            workload.kind, workload.name
-                        ),
-                        None => "Give the client the label".to_owned(),
-                    },
-                ),
-                NearMiss::NamespaceLabels { namespace, unmet, .. } => (
-                    unmet,
-                    format!("kubectl label namespace {}", words::shell(namespace)),
-                    format!("Give namespace {namespace} the label"),
-                ),
-                _ => continue,
-            };
-            let labels: Option<Vec<String>> = unmet.iter().map(equality).collect();
-            if let Some(labels) = labels.filter(|labels| !labels.is_empty()) {
-                finding = finding.fix(what, format!("{target} {} --overwrite", labels.join(" ")));
+                    None => "Give the client the label".to_owned(),
+                };
+                let command = format!(
+                    "kubectl -n {} label pod {} {} --overwrite",
+                    words::shell(&pod.key().namespace),
+                    words::shell(&pod.key().name),
+                    labels.join(" ")
+                );
+                finding = finding.fix(what, command);
             }
+            NearMiss::NamespaceLabels { namespace, unmet, .. } => {
+                if let Some((what, command)) = label_namespace(namespace, unmet) {
+                    finding = finding.fix(what, command);
+                }
+            }
+            _ => {}
         }
     }
     match denial::admit(facts, way, Direction::Ingress) {
         Some(command) => finding.fix("Or admit it as it is, by a policy of its own", command),
         None => finding,
     }
-}
-
-/// `key=value` for a label that has to have one value; `None` for other requirements.
-fn equality(miss: &LabelMiss) -> Option<String> {
-    let value = miss.wanted.strip_prefix(&miss.key)?.strip_prefix('=')?;
-    Some(words::shell(&format!("{}={value}", miss.key)))
 }
 
 #[cfg(test)]

@@ -260,3 +260,20 @@ fn a_workload_of_files_is_not_taken_for_no_pod_when_live() {
     let answer = diagnose(&case);
     assert_eq!((answer.verdict, answer.findings[0].id.as_str()), (Verdict::Rejected, "H27"));
 }
+
+#[test]
+fn a_miss_on_the_way_out_is_told_for_what_it_is() {
+    use model::objects::{PolicyPort, PolicyPortSpec, PolicyRule};
+    let port = PolicyPort {
+        protocol: Protocol::Tcp,
+        ports: PolicyPortSpec::Range(model::PortRange { first: 80, last: 80 }),
+    };
+    let build = Build::shop().policy("web", "out-80", |policy| {
+        policy.isolates_egress = true;
+        policy.egress.push(PolicyRule { peers: Vec::new(), ports: vec![port] });
+    });
+    let answer = diagnose(&build.case());
+    let ids: Vec<&str> = answer.findings.iter().map(|finding| finding.id.as_str()).collect();
+    assert_eq!((answer.verdict, ids), (Verdict::Dropped, vec!["N6"]));
+    assert!(answer.findings[0].fixes[0].command.contains("/spec/egress/0/ports/-"));
+}
