@@ -88,7 +88,7 @@ fn none(facts: &Facts<'_>, direction: Direction) -> Ruling {
         Direction::Ingress => "the destination".into(),
     };
     if !facts.denied(direction).is_empty() {
-        return Ruling::RuledOut(format!("what denies {} is of another kind", direction.word()));
+        return Ruling::RuledOut(format!("what denies {} misses it in another way", direction.word()));
     }
     Ruling::RuledOut(if isolated {
         format!("the policies that isolate {who} for {} admit this", direction.word())

@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn ruled_out_where_nothing_is_near_or_it_matches() {
         let far = Build::shop().isolates("shop", "default-deny").case();
-        assert!(ruled_out(&far, rule).contains("another kind"));
+        assert!(ruled_out(&far, rule).contains("in another way"));
         let matches =
             Build::shop().isolates("shop", "deny").admits_pods("shop", "allow", "app", "client").case();
         assert!(ruled_out(&matches, rule).contains("admit this"));

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 
 use model::explanation::{EvidenceKind, PolicyVerdict};
 use model::{Key, ObjectRef, Place, Stage, Verdict};
+use policy::{DetailedPolicy, Outcome};
 
 use crate::facts::{Direction, Facts, Listening};
 use crate::ruling::{Finding, Meta, Ruling, Sure};
@@ -32,6 +33,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
         return Ruling::NotApplicable;
     }
     let mut admitting: BTreeSet<Key> = BTreeSet::new();
+    let mut isolated = false;
     for way in 0..facts.ways.len() {
         for direction in [Direction::Egress, Direction::Ingress] {
             let Some(found) = facts.direction(way, direction) else { continue };
@@ -49,13 +51,20 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
                     return Ruling::CannotTell(model::Gap::new(what, doubt));
                 }
                 PolicyVerdict::Allow => {
-                    admitting.extend(found.policies.iter().map(|part| part.policy.clone()));
+                    isolated |= found.isolated;
+                    let admits = |part: &&DetailedPolicy| matches!(part.outcome, Outcome::Allows(_));
+                    admitting.extend(found.policies.iter().filter(admits).map(|part| part.policy.clone()));
                 }
             }
         }
     }
     if admitting.is_empty() {
-        return Ruling::RuledOut("no policy selects either end".into());
+        let why = if isolated {
+            "a pod's own node, and the pod itself, are admitted whatever its policies say"
+        } else {
+            "no policy selects either end"
+        };
+        return Ruling::RuledOut(why.into());
     }
     let keys: Vec<String> = admitting.iter().map(ToString::to_string).collect();
     let one = admitting.len() == 1;
@@ -106,7 +115,7 @@ mod tests {
         let case = admitted().live().forwarded().arrives().listens("api-0", &[]).case();
         let finding = found(&case, rule);
         assert_eq!(finding.effect, Effect::Note);
-        assert_eq!(finding.title, "NetworkPolicies shop/allow and shop/deny admit this; look elsewhere");
+        assert_eq!(finding.title, "NetworkPolicy shop/allow admits this; look elsewhere");
     }
 
     #[test]

@@ -105,9 +105,7 @@ fn nothing(facts: &Facts<'_>) -> Ruling {
             return Ruling::CannotTell(Gap::new(format!("drops on {node}"), source.detail.clone()));
         }
     }
-    Ruling::RuledOut(
-        "no drop of this connection was seen in the last minute that is not accounted for".into(),
-    )
+    Ruling::RuledOut("no recent drop of it is left unexplained".into())
 }
 
 /// When what a drop speaks about last changed.
@@ -177,9 +175,9 @@ mod tests {
     #[test]
     fn older_drops_are_history() {
         let case = healthy().drop_on("node-2", "api-0", "IP_RPFILTER", 4, 120_000).case();
-        assert!(ruled_out(&case, rule).starts_with("no drop"));
+        assert!(ruled_out(&case, rule).starts_with("no recent drop"));
         let listens_now = healthy().no_socket("api-0", 4, 2_000).case();
-        assert!(ruled_out(&listens_now, rule).starts_with("no drop"));
+        assert!(ruled_out(&listens_now, rule).starts_with("no recent drop"));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
     let Some(first) = stops.first() else {
         return match facts.missing_rules() {
             Some(gap) => Ruling::CannotTell(gap),
-            None => Ruling::RuledOut("every rule and route on the way lets it pass, or has its cause".into()),
+            None => Ruling::RuledOut("no rule or route stops it without a known cause".into()),
         };
     };
     let same: Vec<Stop<'_>> = stops
@@ -181,9 +181,9 @@ mod tests {
     #[test]
     fn ruled_out_where_everything_passes_or_is_explained() {
         let passes = Build::shop().live().forwarded().arrives().case();
-        assert!(ruled_out(&passes, rule).starts_with("every rule"));
+        assert!(ruled_out(&passes, rule).starts_with("no rule or route"));
         let policy = Build::shop().live().dropped_at_source(rule_ref("FORWARD", "policy DROP", "")).case();
-        assert!(ruled_out(&policy, rule).starts_with("every rule"));
+        assert!(ruled_out(&policy, rule).starts_with("no rule or route"));
     }
 
     #[test]

@@ -53,7 +53,14 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
     match unknown {
         Some(gap) => by_declarations(facts, named, port, target, gap),
         None => {
-            Ruling::RuledOut(format!("targetPort {target} is not where all pods of {} fail", named.name()))
+            let nowhere = facts.live_ways().all(
+                |(_, way)| matches!(way.listening(), Listening::Nothing { elsewhere } if elsewhere.is_empty()),
+            );
+            Ruling::RuledOut(if nowhere {
+                "its pods listen on no other port either".into()
+            } else {
+                format!("a pod of {} does listen on targetPort {target}", named.name())
+            })
         }
     }
 }
