@@ -119,11 +119,11 @@ pub struct DropsArgs {
     pub node: Option<String>,
 
     /// From or to this pod
-    #[arg(long, value_name = "NAMESPACE/NAME")]
+    #[arg(long, value_name = "[NAMESPACE/]NAME")]
     pub pod: Option<String>,
 
     /// To this Service
-    #[arg(long, value_name = "NAMESPACE/NAME")]
+    #[arg(long, value_name = "[NAMESPACE/]NAME")]
     pub service: Option<String>,
 
     /// With this drop reason of the kernel

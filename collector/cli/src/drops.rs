@@ -14,16 +14,16 @@ use crate::render;
 
 /// Lists, or watches until the collector or the reader ends it.
 pub async fn run(args: &Args, filter: &DropsArgs) -> Result<u8, CliError> {
-    let mut client = collector::needed(args, "drops").await?;
     let request = v1::ListDropsRequest {
         since: args::wire(Some(args.since.unwrap_or(WINDOW))),
         node: filter.node.clone().unwrap_or_default(),
-        pod: filter.pod.clone().unwrap_or_default(),
-        service: filter.service.clone().unwrap_or_default(),
+        pod: qualified(args, "pod", filter.pod.as_deref())?,
+        service: qualified(args, "service", filter.service.as_deref())?,
         namespace: args.namespace.clone().unwrap_or_default(),
         reason: filter.reason.clone().unwrap_or_default(),
         cause: filter.cause.clone().unwrap_or_default(),
     };
+    let mut client = collector::needed(args, "drops").await?;
     if filter.watch {
         return watch(args, client, request).await;
     }
@@ -36,6 +36,16 @@ pub async fn run(args: &Args, filter: &DropsArgs) -> Result<u8, CliError> {
         Format::Text => render::drops(&drops, &nothing(args, filter), output::look(args)),
     })?;
     Ok(0)
+}
+
+/// A name with its namespace, which `-n` gives where it has none.
+fn qualified(args: &Args, option: &'static str, name: Option<&str>) -> Result<String, CliError> {
+    match (name, &args.namespace) {
+        (None | Some(""), _) => Ok(String::new()),
+        (Some(name), _) if name.contains('/') => Ok(name.to_owned()),
+        (Some(name), Some(namespace)) => Ok(format!("{namespace}/{name}")),
+        (Some(name), None) => Err(CliError::Unqualified { option, name: name.to_owned() }),
+    }
 }
 
 /// Nothing of a node or cause that does not exist is no answer but a mistake in the question.

@@ -104,6 +104,14 @@ pub enum CliError {
         /// What was seen.
         why: String,
     },
+    /// A name without its namespace.
+    #[error("--{option} `{}` lacks its namespace", escape(.name))]
+    Unqualified {
+        /// The option.
+        option: &'static str,
+        /// As typed.
+        name: String,
+    },
     /// A node nobody knows.
     #[error("no node named `{}`", escape(.name))]
     NoNode {
@@ -175,6 +183,9 @@ impl CliError {
             }
             Self::Broken { .. } => {
                 Some("is this the collector's address, and does it listen there with http:// or https://?".to_owned())
+            }
+            Self::Unqualified { name, .. } => {
+                Some(format!("write NAMESPACE/{0}, or `-n NAMESPACE` with {0}", escape(name)))
             }
             Self::NoNode { near, nodes, .. } => Some(node_hint(near.as_deref(), nodes)),
             Self::NoCause { near, .. } => Some(near.as_ref().map_or_else(

@@ -82,6 +82,7 @@ fn errors_leave_standard_output_empty() {
         ("", &["--collector", "http://192.0.2.1:1", "--token", "t", "nodes"][..], "not sent unencrypted"),
         ("", &["--collector", "https://127.0.0.1:1", "nodes"][..], "needs --ca-file"),
         ("", &["--collector", "http://127.0.0.1:1", "a/b", "c/d:1"][..], "connect to the collector"),
+        ("", &["drops", "--pod", "client"][..], "write NAMESPACE/client"),
         ("", &["explain", "selector-matches-nothin"][..], "did you mean selector-matches-nothing?"),
     ] {
         let output = ask(objects, &[&["-o", "json"], words].concat());

@@ -63,14 +63,15 @@ impl Page<'_> {
     fn sentence(&mut self) {
         let verdict = self.answer.verdict();
         let mut word = verdict.as_str_name().to_owned();
-        if self.answer.basis() == v1::basis::Value::Objects {
+        let unknown = verdict == v1::verdict::Value::Inconclusive;
+        if self.answer.basis() == v1::basis::Value::Objects && !unknown {
             word.push_str(" (predicted)");
         }
         let word = self.look.paint(paint_of(verdict), &format!("{word}:"));
         let certainty = certainty(self.answer.certainty());
         let mark = match self.answer.findings.first() {
             // How sure one is of not knowing says nothing.
-            _ if verdict == v1::verdict::Value::Inconclusive => String::new(),
+            _ if unknown => String::new(),
             Some(first) if explains(first) => format!("   [{}, {certainty}]", escape(&first.id)),
             _ => format!("   [{certainty}]"),
         };

@@ -79,23 +79,6 @@ impl Page<'_> {
         }
     }
 
-    /// What happened at a hop, without the name that stands before it.
-    fn detail<'a>(&self, hop: &'a v1::Hop, label: &str) -> String {
-        let source = self.answer.question.as_ref().map_or("", |question| question.source.as_str());
-        let begins = |name: &str| -> Option<&'a str> {
-            hop.detail.strip_prefix(name).and_then(|rest| rest.strip_prefix(' '))
-        };
-        let Some(rest) = begins(label).or_else(|| begins(source).filter(|_| name_of(source) == label)) else {
-            let inside = format!(" in {label}");
-            return hop.detail.strip_suffix(&inside).unwrap_or(&hop.detail).to_owned();
-        };
-        // `(10.244.1.9) on node-1 …` had a name before it.
-        match rest.strip_prefix('(').and_then(|inside| inside.split_once(") ")) {
-            Some((address, after)) => format!("{address} {after}"),
-            None => rest.to_owned(),
-        }
-    }
-
     fn hop(&mut self, hop: &v1::Hop, path: &v1::Path, width: usize) {
         let (paint, fancy, plain) = match hop.state() {
             v1::hop_state::Value::Pass => (Paint::Good, "✓", "ok"),
@@ -105,7 +88,7 @@ impl Page<'_> {
         let mark = if self.look.unicode { fancy } else { plain };
         let indent = 2 + columns(mark) + 1 + width + 2;
         let label = self.label(hop, path);
-        let mut detail = escape(&self.detail(hop, &label));
+        let mut detail = escape(&hop.detail);
         // A finding that shows no hop of its own lends its title, which the first line has said already.
         let says = |finding: &&v1::Finding| explains(finding) && finding.title == hop.detail;
         if indent + columns(&detail) > self.look.width

@@ -78,14 +78,12 @@ impl Page<'_> {
         texts
     }
 
-    /// What a hop says, with its place where the words do not begin with a name.
+    /// What a hop says behind whose it is; what a name stands for needs no more.
     fn told(&self, hop: &v1::Hop, path: &v1::Path) -> String {
-        let named = matches!(hop.stage(), v1::stage::Value::Name | v1::stage::Value::Source);
-        let label = self.label(hop, path);
-        if named || hop.detail.starts_with(&label) {
+        if hop.stage() == v1::stage::Value::Name {
             escape(&hop.detail)
         } else {
-            format!("{label}: {}", escape(&hop.detail))
+            format!("{}: {}", self.label(hop, path), escape(&hop.detail))
         }
     }
 }
