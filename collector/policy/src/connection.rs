@@ -3,6 +3,7 @@
 //! Ports and addresses are those the pods see: a Service is turned into its backends by the caller.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use model::objects::{Key, Node, Pod};
@@ -124,11 +125,17 @@ impl<'a> View<'a> {
 
     /// The name used in sentences.
     pub(crate) fn word(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl fmt::Display for View<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            View::Pod(pod) => pod.meta.key.to_string(),
-            View::Unlabelled { namespace } => format!("a pod without labels in {namespace}"),
-            View::Node { name, .. } => format!("node {name}"),
-            View::Address(address) | View::ServiceAddress(address) => address.to_string(),
+            View::Pod(pod) => write!(f, "{}", pod.meta.key),
+            View::Unlabelled { namespace } => write!(f, "a pod without labels in {namespace}"),
+            View::Node { name, .. } => write!(f, "node {name}"),
+            View::Address(address) | View::ServiceAddress(address) => write!(f, "{address}"),
         }
     }
 }

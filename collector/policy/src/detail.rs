@@ -254,16 +254,16 @@ pub struct DetailedPolicy {
     pub policy: Key,
     /// What it does.
     pub outcome: Outcome,
-    /// Why each rule does not admit, the nearest first; empty where it allows.
-    pub misses: Vec<RuleMiss>,
+    /// The rule nearest to admitting and what it lacks; none where one admits, or there is none.
+    pub nearest: Option<RuleMiss>,
     /// Why it cannot be told.
     pub doubts: Vec<Doubt>,
 }
 
 impl DetailedPolicy {
     /// The nearest rule, where none admits.
-    pub fn nearest(&self) -> Option<&RuleMiss> {
-        self.misses.first()
+    pub const fn nearest(&self) -> Option<&RuleMiss> {
+        self.nearest.as_ref()
     }
 }
 
@@ -301,11 +301,7 @@ impl Detailed {
 
     /// The public answer.
     pub fn answer(&self) -> PolicyAnswer {
-        PolicyAnswer {
-            egress: self.egress.answer(),
-            ingress: self.ingress.answer(),
-            destination: self.destination.clone(),
-        }
+        self.clone().into()
     }
 }
 
@@ -318,36 +314,39 @@ pub(crate) const fn both(egress: PolicyVerdict, ingress: PolicyVerdict) -> Polic
     }
 }
 
-impl DetailedDirection {
-    /// For an allowance the policies that admit, otherwise all that isolate.
-    fn answer(&self) -> DirectionVerdict {
-        let allowed = self.effect == PolicyVerdict::Allow;
-        let policies = self
-            .policies
-            .iter()
-            .filter(|policy| !allowed || matches!(policy.outcome, Outcome::Allows(_)))
-            .map(part)
-            .collect();
-        DirectionVerdict { effect: self.effect, isolated: self.isolated, policies }
+impl From<Detailed> for PolicyAnswer {
+    fn from(detailed: Detailed) -> Self {
+        let Detailed { egress, ingress, destination } = detailed;
+        Self { egress: egress.into(), ingress: ingress.into(), destination }
     }
 }
 
-fn part(policy: &DetailedPolicy) -> PolicyPart {
-    let nearest = policy.nearest();
-    let mismatch = match nearest {
+impl From<DetailedDirection> for DirectionVerdict {
+    /// For an allowance the policies that admit, otherwise all that isolate.
+    fn from(direction: DetailedDirection) -> Self {
+        let DetailedDirection { effect, isolated, policies, .. } = direction;
+        let allowed = effect == PolicyVerdict::Allow;
+        let telling = |policy: &DetailedPolicy| !allowed || matches!(policy.outcome, Outcome::Allows(_));
+        Self { effect, isolated, policies: policies.into_iter().filter(telling).map(part).collect() }
+    }
+}
+
+fn part(policy: DetailedPolicy) -> PolicyPart {
+    let nearest = policy.nearest;
+    let mismatch = match &nearest {
         Some(miss) if miss.admits_peer => PolicyEffect::PortMismatch,
         _ => PolicyEffect::PeerMismatch,
     };
     let (effect, rule) = match policy.outcome {
         Outcome::Allows(rule) => (PolicyEffect::Allows, Some(rule)),
         Outcome::NoRules => (PolicyEffect::NoRules, None),
-        Outcome::PeerMismatch => (PolicyEffect::PeerMismatch, nearest.map(|miss| miss.rule)),
-        Outcome::PortMismatch => (PolicyEffect::PortMismatch, nearest.map(|miss| miss.rule)),
-        Outcome::Unknown => (mismatch, nearest.map(|miss| miss.rule)),
+        Outcome::PeerMismatch => (PolicyEffect::PeerMismatch, nearest.as_ref().map(|miss| miss.rule)),
+        Outcome::PortMismatch => (PolicyEffect::PortMismatch, nearest.as_ref().map(|miss| miss.rule)),
+        Outcome::Unknown => (mismatch, nearest.as_ref().map(|miss| miss.rule)),
     };
     let near_miss = match policy.outcome {
         Outcome::Unknown => words::cannot_tell(&policy.doubts),
-        _ => nearest.map(|miss| miss.text.clone()).unwrap_or_default(),
+        _ => nearest.map(|miss| miss.text).unwrap_or_default(),
     };
     PolicyPart {
         kind: "NetworkPolicy".to_owned(),

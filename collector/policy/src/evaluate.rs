@@ -13,7 +13,7 @@ use crate::misses;
 
 /// The verdict in its public form.
 pub fn evaluate(index: &PolicyIndex<'_>, connection: &Connection) -> PolicyAnswer {
-    evaluate_detailed(index, connection).answer()
+    evaluate_detailed(index, connection).into()
 }
 
 /// The verdict alone, without reasons.
@@ -82,11 +82,11 @@ struct Decision {
 fn detailed(question: &Question<'_, '_>) -> DetailedDirection {
     let mut policies = Vec::new();
     let decision = decide(question, &mut |policy, outcome, doubts| {
-        let misses = match outcome {
-            Outcome::Allows(_) | Outcome::NoRules => Vec::new(),
-            _ => misses::of(question, &policy.meta.key, rules(question.direction, policy)),
+        let nearest = match outcome {
+            Outcome::Allows(_) | Outcome::NoRules => None,
+            _ => misses::nearest(question, &policy.meta.key, rules(question.direction, policy)),
         };
-        policies.push(DetailedPolicy { policy: policy.meta.key.clone(), outcome, misses, doubts });
+        policies.push(DetailedPolicy { policy: policy.meta.key.clone(), outcome, nearest, doubts });
     });
     let Decision { effect, isolated, doubts, notes } = decision;
     DetailedDirection { effect, isolated, policies, doubts, notes }

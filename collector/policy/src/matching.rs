@@ -4,9 +4,7 @@
 
 use ipnet::IpNet;
 use model::Protocol;
-use model::objects::{
-    IpBlock, Key, Operator, Peer, PolicyPort, PolicyPortSpec, PolicyRule, Requirement, Selector,
-};
+use model::objects::{IpBlock, Key, Peer, PolicyPort, PolicyPortSpec, PolicyRule, Selector};
 
 use crate::connection::View;
 use crate::detail::{Doubt, Note};
@@ -127,8 +125,9 @@ impl<'a> Question<'a, '_> {
         let object = self.index.set().namespaces.get(name);
         let mut doubt = false;
         for requirement in &selector.requirements {
+            // The name label is there even if the object is not at hand.
             let met = if requirement.key == NAME_LABEL {
-                Some(meets_name(requirement, name))
+                Some(requirement.meets(Some(name)))
             } else {
                 object.map(|found| requirement.matches(&found.meta.labels))
             };
@@ -213,17 +212,6 @@ impl<'a> Question<'a, '_> {
             }
             _ => None,
         }
-    }
-}
-
-/// Whether the name label of a namespace, which is there even if the object is not at hand, meets a requirement.
-fn meets_name(requirement: &Requirement, name: &str) -> bool {
-    let listed = requirement.values.iter().any(|value| value == name);
-    match requirement.operator {
-        Operator::In => listed,
-        Operator::NotIn => !listed,
-        Operator::Exists => true,
-        Operator::DoesNotExist => false,
     }
 }
 

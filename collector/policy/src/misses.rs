@@ -1,10 +1,13 @@
-//! What keeps each rule of a policy from admitting a connection, the nearest rule first.
+//! What keeps the nearest rule of a policy from admitting a connection.
 //!
 //! It runs only for policies that do not admit, so that a verdict alone stays cheap.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use model::objects::{IpBlock, Key, Peer, PolicyPort, PolicyPortSpec, PolicyRule, Selector, TargetPort};
+use model::objects::{
+    IpBlock, Key, Peer, PolicyPort, PolicyPortSpec, PolicyRule, Requirement, Selector, TargetPort,
+};
 use model::{Family, PortRange, Protocol};
 
 use crate::connection::View;
@@ -22,55 +25,66 @@ const NEVER: u32 = 8;
 const MISTAKEN_PORT: u32 = 1;
 const OTHER_PORT: u32 = 2;
 
-/// Why each rule does not admit, nearest first: rules that admit the peer, then by distance, then by place.
-pub(crate) fn of(question: &Question<'_, '_>, policy: &Key, rules: &[PolicyRule]) -> Vec<RuleMiss> {
-    let mut misses: Vec<RuleMiss> =
-        (1..).zip(rules).map(|(number, rule)| rule_miss(question, policy, number, rule)).collect();
-    misses.sort_by_key(|miss| (!miss.admits_peer, miss.distance, miss.rule));
-    misses
+/// The rule nearest to admitting: one that admits the peer, then by distance, then by place.
+pub(crate) fn nearest(question: &Question<'_, '_>, policy: &Key, rules: &[PolicyRule]) -> Option<RuleMiss> {
+    let all = (1..).zip(rules).map(|(number, rule)| Candidate::of(question, policy, number, rule));
+    let nearest = all.min_by_key(|found| (!found.admits_peer, found.distance, found.number))?;
+    Some(nearest.told(question, policy))
 }
 
-fn rule_miss(question: &Question<'_, '_>, policy: &Key, number: u32, rule: &PolicyRule) -> RuleMiss {
-    let admits_peer = question.peers(policy, &rule.peers) == Truth::Yes;
-    let admits_port = question.ports(&rule.ports) == Truth::Yes;
-    let mut misses = Vec::new();
-    let mut distance = 0;
-    let mut nearest_peer = None;
-    if !admits_peer {
+/// A rule that does not admit, not yet put into words.
+struct Candidate<'r> {
+    number: u32,
+    rule: &'r PolicyRule,
+    admits_peer: bool,
+    admits_port: bool,
+    /// Of its peers the nearest, and what is missing there.
+    peer: Option<(&'r Peer, Vec<NearMiss>)>,
+    of_ports: Vec<NearMiss>,
+    distance: u32,
+}
+
+impl<'r> Candidate<'r> {
+    fn of(question: &Question<'_, '_>, policy: &Key, number: u32, rule: &'r PolicyRule) -> Self {
+        let admits_peer = question.peers(policy, &rule.peers) == Truth::Yes;
+        let admits_port = question.ports(&rule.ports) == Truth::Yes;
+        let peers = if admits_peer { &[] } else { rule.peers.as_slice() };
         let nearest = (1..)
-            .zip(&rule.peers)
-            .map(|(place, peer)| {
-                let (misses, distance) = peer_misses(question, policy, place, peer);
-                (distance, misses, peer)
-            })
-            .min_by_key(|(distance, ..)| *distance);
-        if let Some((far, peer_misses, peer)) = nearest {
-            distance += far;
-            misses.extend(peer_misses);
-            nearest_peer = Some(peer);
-        }
+            .zip(peers)
+            .map(|(place, peer)| (peer, peer_misses(question, policy, place, peer)))
+            .min_by_key(|(_, (_, distance))| *distance);
+        let (peer, to_peer) =
+            nearest.map_or((None, 0), |(peer, (misses, distance))| (Some((peer, misses)), distance));
+        let (of_ports, to_ports) =
+            if admits_port { (Vec::new(), 0) } else { port_misses(question, &rule.ports) };
+        Self { number, rule, admits_peer, admits_port, peer, of_ports, distance: to_peer + to_ports }
     }
-    let of_peer = misses.len();
-    if !admits_port {
-        let (port_misses, far) = port_misses(question, &rule.ports);
-        distance += far;
-        misses.extend(port_misses);
-    }
-    let ports = words::ports(&rule.ports);
-    let text = if let Some(peer) = nearest_peer {
-        let admits = words::peer(peer, policy, question.direction);
-        let of_peer = words::misses(question, &misses[..of_peer]);
-        let too = if admits_port {
-            String::new()
+
+    fn told(self, question: &Question<'_, '_>, policy: &Key) -> RuleMiss {
+        let Self { number, rule, admits_peer, admits_port, peer, of_ports, distance } = self;
+        // Most are a little over a hundred bytes long.
+        let mut text = String::with_capacity(192);
+        let _ = write!(text, "rule {number} admits ");
+        let mut misses = Vec::new();
+        if let Some((peer, of_peer)) = peer {
+            words::peer(&mut text, peer, policy, question.direction);
+            text.push_str("; ");
+            words::misses(&mut text, question, &of_peer);
+            if !admits_port {
+                text.push_str(", and it admits ");
+                words::ports(&mut text, &rule.ports);
+                let _ = write!(text, " only, not {}/{}", question.port, question.protocol);
+            }
+            misses = of_peer;
         } else {
-            format!(", and it admits {ports} only, not {}/{}", question.port, question.protocol)
-        };
-        format!("rule {number} admits {admits}; {of_peer}{too}")
-    } else {
-        let clauses = words::misses(question, &misses);
-        format!("rule {number} admits {} on {ports} only; {clauses}", question.peer.word())
-    };
-    RuleMiss { rule: number, admits_peer, admits_port, misses, text, distance }
+            let _ = write!(text, "{} on ", question.peer);
+            words::ports(&mut text, &rule.ports);
+            text.push_str(" only; ");
+            words::misses(&mut text, question, &of_ports);
+        }
+        misses.extend(of_ports);
+        RuleMiss { rule: number, admits_peer, admits_port, misses, text, distance }
+    }
 }
 
 fn peer_misses(question: &Question<'_, '_>, policy: &Key, place: u32, peer: &Peer) -> (Vec<NearMiss>, u32) {
@@ -133,13 +147,21 @@ fn count(unmet: &[LabelMiss]) -> u32 {
 }
 
 fn namespace_unmet(question: &Question<'_, '_>, name: &str, selector: &Selector) -> Vec<LabelMiss> {
-    let mut labels =
-        question.index.set().namespaces.get(name).map(|found| found.meta.labels.clone()).unwrap_or_default();
-    labels.insert(NAME_LABEL.to_owned(), name.to_owned());
-    selector
-        .unmet(&labels)
-        .map(|requirement| LabelMiss::of(requirement, labels.get(&requirement.key)))
-        .collect()
+    let labels = question.index.set().namespaces.get(name).map(|found| &found.meta.labels);
+    let unmet = |requirement: &&Requirement| {
+        let actual = labels.and_then(|labels| labels.get(&requirement.key));
+        !requirement.meets(if requirement.key == NAME_LABEL {
+            Some(name)
+        } else {
+            actual.map(String::as_str)
+        })
+    };
+    let miss = |requirement: &Requirement| {
+        let actual = labels.and_then(|labels| labels.get(&requirement.key));
+        let own = (requirement.key == NAME_LABEL).then(|| name.to_owned());
+        LabelMiss::of(requirement, own.as_ref().or(actual))
+    };
+    selector.requirements.iter().filter(unmet).map(miss).collect()
 }
 
 fn block_misses(question: &Question<'_, '_>, place: u32, block: &IpBlock) -> (Vec<NearMiss>, u32) {

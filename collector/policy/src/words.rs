@@ -2,26 +2,28 @@
 //!
 //! Names in objects are checked for their syntax, but label values of a file may be anything; they are escaped.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::net::IpAddr;
 
 use model::Protocol;
 use model::objects::{Key, Peer, PolicyPort, PolicyPortSpec, Selector};
 
+use crate::connection::View;
 use crate::detail::{Doubt, LabelMiss, NearMiss, Note};
 use crate::matching::{Direction, Question};
 
 /// What a peer admits: `pods with role=allowed-client in any namespace with name=web`.
-pub(crate) fn peer(peer: &Peer, policy: &Key, direction: Direction) -> String {
-    match peer {
+pub(crate) fn peer(out: &mut String, peer: &Peer, policy: &Key, direction: Direction) {
+    let _ = match peer {
         Peer::Pods { namespaces, pods } => {
-            let pods = match pods.as_ref().filter(|selector| !selector.requirements.is_empty()) {
-                Some(selector) => format!("pods with {}", shown(selector)),
-                None => "all pods".to_owned(),
+            let _ = match pods.as_ref().filter(|selector| !selector.requirements.is_empty()) {
+                Some(selector) => write!(out, "pods with {}", Shown(selector)),
+                None => write!(out, "all pods"),
             };
             match namespaces {
-                None => format!("{pods} in {}", policy.namespace),
-                Some(selector) if selector.requirements.is_empty() => format!("{pods} in any namespace"),
-                Some(selector) => format!("{pods} in any namespace with {}", shown(selector)),
+                None => write!(out, " in {}", policy.namespace),
+                Some(selector) if selector.requirements.is_empty() => write!(out, " in any namespace"),
+                Some(selector) => write!(out, " in any namespace with {}", Shown(selector)),
             }
         }
         Peer::Block(block) => {
@@ -29,116 +31,167 @@ pub(crate) fn peer(peer: &Peer, policy: &Key, direction: Direction) -> String {
                 Direction::Ingress => "sources",
                 Direction::Egress => "destinations",
             };
-            let mut text = format!("{word} in {}", block.cidr);
-            for (index, hole) in block.except.iter().enumerate() {
-                let _ = write!(text, "{} {hole}", if index == 0 { " except" } else { "," });
-            }
-            text
+            let _ = write!(out, "{word} in {}", block.cidr);
+            let mut holes = block.except.iter().enumerate();
+            holes.try_for_each(|(index, hole)| {
+                write!(out, "{} {hole}", if index == 0 { " except" } else { "," })
+            })
         }
+    };
+}
+
+/// A selector as selectors are written, escaped.
+struct Shown<'s>(&'s Selector);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(Escaping(f), "{}", self.0)
     }
 }
 
-fn shown(selector: &Selector) -> String {
-    selector.to_string().escape_debug().to_string()
+/// A text of an object, escaped.
+struct Escaped<'t>(&'t str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Escaping(f).write_str(self.0)
+    }
+}
+
+/// Escapes what passes through.
+struct Escaping<'f, 'w>(&'f mut fmt::Formatter<'w>);
+
+impl fmt::Write for Escaping<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        // Nearly every name and label is plain, and looking at each character is slow.
+        let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\'' | b'\\');
+        if text.bytes().all(plain) {
+            self.0.write_str(text)
+        } else {
+            write!(self.0, "{}", text.escape_debug())
+        }
+    }
 }
 
 /// A list of ports: `80/tcp, http/tcp, 8000-8080/udp`.
-pub(crate) fn ports(ports: &[PolicyPort]) -> String {
+pub(crate) fn ports(out: &mut String, ports: &[PolicyPort]) {
     const LISTED: usize = 6;
-    let mut words: Vec<String> = ports.iter().take(LISTED).map(port).collect();
-    if ports.len() > LISTED {
-        words.push(format!("{} more", ports.len() - LISTED));
+    for (index, entry) in ports.iter().take(LISTED).enumerate() {
+        out.push_str(if index == 0 { "" } else { ", " });
+        port(out, entry);
     }
-    words.join(", ")
+    if ports.len() > LISTED {
+        let _ = write!(out, ", {} more", ports.len() - LISTED);
+    }
 }
 
-fn port(entry: &PolicyPort) -> String {
+fn port(out: &mut String, entry: &PolicyPort) {
     let protocol = entry.protocol;
-    match &entry.ports {
-        PolicyPortSpec::All => format!("any port/{protocol}"),
-        PolicyPortSpec::Range(range) if range.first == range.last => format!("{}/{protocol}", range.first),
-        PolicyPortSpec::Range(range) => format!("{}-{}/{protocol}", range.first, range.last),
-        PolicyPortSpec::Name(name) => format!("{}/{protocol}", name.escape_debug()),
-    }
+    let _ = match &entry.ports {
+        PolicyPortSpec::All => write!(out, "any port/{protocol}"),
+        PolicyPortSpec::Range(range) if range.first == range.last => {
+            write!(out, "{}/{protocol}", range.first)
+        }
+        PolicyPortSpec::Range(range) => write!(out, "{}-{}/{protocol}", range.first, range.last),
+        PolicyPortSpec::Name(name) => write!(out, "{}/{protocol}", Escaped(name)),
+    };
 }
 
 /// Misses in one clause each.
-pub(crate) fn misses(question: &Question<'_, '_>, misses: &[NearMiss]) -> String {
-    let mut clauses: Vec<String> = Vec::new();
+pub(crate) fn misses(out: &mut String, question: &Question<'_, '_>, misses: &[NearMiss]) {
+    let mut clauses: Vec<std::ops::Range<usize>> = Vec::new();
     for miss in misses {
-        let clause = clause(question, miss);
-        if !clauses.contains(&clause) {
-            clauses.push(clause);
+        let before = out.len();
+        out.push_str(if clauses.is_empty() { "" } else { " and " });
+        let start = out.len();
+        let _ = clause(out, question, miss);
+        if clauses.iter().any(|earlier| out.get(earlier.clone()) == out.get(start..)) {
+            out.truncate(before);
+        } else {
+            clauses.push(start..out.len());
         }
     }
     if clauses.is_empty() {
-        return "whether that holds cannot be told".to_owned();
+        out.push_str("whether that holds cannot be told");
     }
-    clauses.join(" and ")
 }
 
-fn clause(question: &Question<'_, '_>, miss: &NearMiss) -> String {
-    let peer = || question.peer.word();
-    let to = || question.destination().word();
+fn clause(out: &mut String, question: &Question<'_, '_>, miss: &NearMiss) -> fmt::Result {
+    let peer = question.peer;
+    let to = question.destination();
     match miss {
-        NearMiss::PodLabels { unmet, .. } => labels(&peer(), unmet),
+        NearMiss::PodLabels { unmet, .. } => {
+            write!(out, "{peer}")?;
+            labels(out, unmet)
+        }
         NearMiss::NamespaceLabels { namespace, unmet, .. } => {
-            labels(&format!("namespace {namespace}"), unmet)
+            write!(out, "namespace {namespace}")?;
+            labels(out, unmet)
         }
-        NearMiss::OtherNamespace { actual, .. } => format!("{} is in {actual}", peer()),
-        NearMiss::NotAPod { .. } => format!("{} is not a pod", peer()),
-        NearMiss::OutsideBlock { address, .. } => at(&peer(), &address.to_string(), "is outside"),
+        NearMiss::OtherNamespace { actual, .. } => write!(out, "{peer} is in {actual}"),
+        NearMiss::NotAPod { .. } => write!(out, "{peer} is not a pod"),
+        NearMiss::OutsideBlock { address, .. } => write!(out, "{} is outside", At(peer, *address)),
         NearMiss::InsideExcept { except, address, .. } => {
-            at(&peer(), &address.to_string(), &format!("is in the exception {except}"))
+            write!(out, "{} is in the exception {except}", At(peer, *address))
         }
-        NearMiss::OtherFamily { cidr, address, .. } => at(
-            &peer(),
-            &address.to_string(),
-            &format!("is not an {} address", model::Family::of(cidr.addr())),
-        ),
+        NearMiss::OtherFamily { cidr, address, .. } => {
+            let family = model::Family::of(cidr.addr());
+            write!(out, "{} is not an {family} address", At(peer, *address))
+        }
         NearMiss::Protocol { rule: Protocol::Tcp, asked } => {
-            format!("the connection is {}, and a port without `protocol` means TCP", asked.upper())
+            let asked = asked.upper();
+            write!(out, "the connection is {asked}, and a port without `protocol` means TCP")
         }
-        NearMiss::Protocol { asked, .. } => format!("the connection is {}", asked.upper()),
-        NearMiss::ServicePort { service, service_port, pod_port } => format!(
+        NearMiss::Protocol { asked, .. } => write!(out, "the connection is {}", asked.upper()),
+        NearMiss::ServicePort { service, service_port, pod_port } => write!(
+            out,
             "{service_port} is the port of Service {service}; policies see the pod's port, {pod_port}"
         ),
         NearMiss::NamedPortMissing { name, protocol, declared } => {
-            let name = name.escape_debug();
+            let name = Escaped(name);
             match declared.first() {
                 Some((port, other)) => {
-                    format!("{} declares {name} as {port}/{other}, not for {protocol}", to())
+                    write!(out, "{to} declares {name} as {port}/{other}, not for {protocol}")
                 }
-                None => format!("{} declares no port named {name}", to()),
+                None => write!(out, "{to} declares no port named {name}"),
             }
         }
         NearMiss::NamedPortElsewhere { name, number } => {
-            format!("{} is {number} on {}, not {}", name.escape_debug(), to(), question.port)
+            write!(out, "{} is {number} on {to}, not {}", Escaped(name), question.port)
         }
         NearMiss::NamedPortNotAPod { name } => {
-            format!("{} is no pod, so it has no port named {}", to(), name.escape_debug())
+            write!(out, "{to} is no pod, so it has no port named {}", Escaped(name))
         }
         NearMiss::Port { asked, .. } | NearMiss::OutsideRange { asked, .. } => {
-            format!("the connection goes to {asked}/{}", question.protocol)
+            write!(out, "the connection goes to {asked}/{}", question.protocol)
         }
     }
 }
 
-fn at(word: &str, address: &str, what: &str) -> String {
-    if word == address { format!("{address} {what}") } else { format!("{word} ({address}) {what}") }
+/// An end with the address meant, unless it is one.
+struct At<'a>(View<'a>, IpAddr);
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            View::Address(own) | View::ServiceAddress(own) if *own == self.1 => write!(f, "{own}"),
+            end => write!(f, "{end} ({})", self.1),
+        }
+    }
 }
 
-/// `web/client has role=client`, `namespace web has no label name`.
-fn labels(whose: &str, unmet: &[LabelMiss]) -> String {
-    let clauses: Vec<String> = unmet
-        .iter()
-        .map(|miss| match &miss.actual {
-            Some(value) if value.is_empty() => format!("an empty {}", miss.key.escape_debug()),
-            Some(value) => format!("{}={}", miss.key.escape_debug(), value.escape_debug()),
-            None => format!("no label {}", miss.key.escape_debug()),
-        })
-        .collect();
-    format!("{whose} has {}", clauses.join(" and "))
+/// `web/client has role=client`, `namespace web has no label name`; whose they are is there already.
+fn labels(out: &mut String, unmet: &[LabelMiss]) -> fmt::Result {
+    for (index, miss) in unmet.iter().enumerate() {
+        out.push_str(if index == 0 { " has " } else { " and " });
+        let key = Escaped(&miss.key);
+        match &miss.actual {
+            Some(value) if value.is_empty() => write!(out, "an empty {key}")?,
+            Some(value) => write!(out, "{key}={}", Escaped(value))?,
+            None => write!(out, "no label {key}")?,
+        }
+    }
+    Ok(())
 }
 
 /// Why a policy's part cannot be told.
@@ -153,8 +206,8 @@ pub(crate) fn cannot_tell(doubts: &[Doubt]) -> String {
     format!("cannot be told: {}", clauses.join("; "))
 }
 
-impl std::fmt::Display for Doubt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::PoliciesNotRead => f.write_str("the NetworkPolicies were not read"),
             Self::NoSuchPod(key) => write!(f, "the objects hold no pod {key}"),
@@ -184,8 +237,8 @@ impl std::fmt::Display for Doubt {
     }
 }
 
-impl std::fmt::Display for Note {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BlockMatchesPod { policy, cidr, pod } => write!(
                 f,

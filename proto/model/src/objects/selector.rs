@@ -32,10 +32,15 @@ pub struct Requirement {
 impl Requirement {
     /// Whether labels meet it. Absent keys meet `NotIn` and `DoesNotExist` (apimachinery `labels.Requirement.Matches`).
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        let value = labels.get(&self.key);
+        self.meets(labels.get(&self.key).map(String::as_str))
+    }
+
+    /// Whether the value of its label, if there is one, meets it.
+    pub fn meets(&self, value: Option<&str>) -> bool {
+        let listed = |value: &str| self.values.iter().any(|wanted| wanted == value);
         match self.operator {
-            Operator::In => value.is_some_and(|value| self.values.contains(value)),
-            Operator::NotIn => value.is_none_or(|value| !self.values.contains(value)),
+            Operator::In => value.is_some_and(listed),
+            Operator::NotIn => value.is_none_or(|value| !listed(value)),
             Operator::Exists => value.is_some(),
             Operator::DoesNotExist => value.is_none(),
         }
@@ -80,11 +85,11 @@ impl Selector {
 
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let values = self.values.join(",");
+        let values = || self.values.join(",");
         match (self.operator, self.values.as_slice()) {
             (Operator::In, [value]) => write!(f, "{}={value}", self.key),
-            (Operator::In, _) => write!(f, "{} in ({values})", self.key),
-            (Operator::NotIn, _) => write!(f, "{} notin ({values})", self.key),
+            (Operator::In, _) => write!(f, "{} in ({})", self.key, values()),
+            (Operator::NotIn, _) => write!(f, "{} notin ({})", self.key, values()),
             (Operator::Exists, _) => f.write_str(&self.key),
             (Operator::DoesNotExist, _) => write!(f, "!{}", self.key),
         }
