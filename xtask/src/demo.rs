@@ -19,7 +19,7 @@ pub fn run(keep: bool) -> Result<()> {
 }
 
 /// Builds the three binaries and the lab.
-pub fn build() -> Result<()> {
+fn build() -> Result<()> {
     process::run(process::cargo().args([
         "build",
         "--locked",

@@ -1,106 +1,222 @@
 //! The tests by tier, with every skipped one counted and named at the end.
 //!
-//! A test that cannot run prints `skipped: NAME: WHY` to stderr and returns; in CI it fails instead.
+//! Everything is built once, with one set of features, and each test program is run by itself. A test that cannot run
+//! prints `skipped: NAME: WHY` to stderr and returns; in CI it fails instead.
 
-use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
-use crate::process::{cargo, step};
-use crate::{demo, setup};
+use crate::process::{cargo, output, path_with_tools, root, run as run_command, step};
+use crate::setup;
 
-/// One tier: what it is called and which cargo targets it runs.
-struct Tier {
-    name: &'static str,
-    runs: &'static [&'static [&'static str]],
+/// What a tier runs.
+enum Runs {
+    /// Unit tests of every crate, and the examples in the documentation.
+    Units,
+    /// Integration tests of the crates in these folders.
+    Integration(&'static [&'static str]),
 }
 
-/// Tiers by number; CONTRIBUTING.md explains them. Tiers 0 and 2 live in the same unit-test binaries.
+/// One tier.
+struct Tier {
+    name: &'static str,
+    runs: Runs,
+}
+
+/// Tiers by number; CONTRIBUTING.md explains them.
 const TIERS: &[Tier] = &[
+    Tier { name: "0 unit and property", runs: Runs::Units },
     Tier {
-        name: "0 unit and property",
-        runs: &[&["--workspace", "--lib", "--bins"], &["--workspace", "--doc"]],
-    },
-    Tier {
-        name: "1 corpus",
-        runs: &[&[
-            "-p", "rules", "-p", "objects", "-p", "policy", "-p", "diagnose", "-p", "snapshot", "--tests",
-        ]],
+        name: "1 corpus and whole crates",
+        runs: Runs::Integration(&[
+            "agent/rules",
+            "agent/snapshot",
+            "agent-ebpf/abi",
+            "collector/objects",
+            "collector/policy",
+            "collector/diagnose",
+            "xtask",
+        ]),
     },
     Tier {
         name: "2 wire, store and command line",
-        runs: &[&["-p", "proto", "-p", "store", "-p", "cluster", "-p", "cli", "-p", "collector", "--tests"]],
+        runs: Runs::Integration(&[
+            "proto",
+            "proto/model",
+            "collector/store",
+            "collector/cluster",
+            "collector/cli",
+            "collector",
+        ]),
     },
-    Tier { name: "3 kernel oracle", runs: &[&["-p", "kernel", "-p", "netlab", "--tests"]] },
-    Tier { name: "4 BPF", runs: &[&["-p", "trace", "--tests"]] },
-    Tier { name: "5 story", runs: &[&["-p", "agent", "-p", "e2e", "--tests"]] },
+    Tier { name: "3 kernel oracle", runs: Runs::Integration(&["agent/kernel", "agent/netlab"]) },
+    Tier { name: "4 BPF", runs: Runs::Integration(&["agent/trace"]) },
+    Tier { name: "5 story", runs: Runs::Integration(&["agent", "deploy/e2e"]) },
 ];
+
+/// A built test program.
+struct Program {
+    /// Its crate's folder, relative to the root.
+    folder: String,
+    name: String,
+    unit: bool,
+    executable: PathBuf,
+}
+
+/// What all tests together came to.
+#[derive(Default)]
+struct Tally {
+    passed: u64,
+    failed: Vec<String>,
+    skipped: Vec<String>,
+}
 
 /// Runs one tier or all of them.
 pub fn run(tier: Option<u8>, long: bool) -> Result<()> {
     setup::run(false)?;
     let chosen: Vec<&Tier> = match tier {
-        Some(number) => vec![
-            TIERS
-                .get(usize::from(number))
-                .with_context(|| format!("no tier {number}; 0 to {}", TIERS.len() - 1))?,
-        ],
+        Some(number) => {
+            vec![
+                TIERS
+                    .get(usize::from(number))
+                    .with_context(|| format!("no tier {number}; 0 to {}", TIERS.len() - 1))?,
+            ]
+        }
         None => TIERS.iter().collect(),
     };
+    let mut programs = Vec::new();
     step("build", || {
-        demo::build()?;
-        crate::process::run(cargo().args(["test", "--locked", "--workspace", "--no-run", "--quiet"]))
+        programs = build()?;
+        Ok(())
     })?;
-    let mut skipped = Vec::new();
+    let mut tally = Tally::default();
     for tier in chosen {
-        step(&format!("tier {}", tier.name), || {
-            for args in tier.runs {
-                let mut command = cargo();
-                command
-                    .args(["test", "--locked", "--no-fail-fast"])
-                    .args(*args)
-                    .args(["--", "--show-output"]);
-                if long {
-                    command.env("PROPTEST_CASES", "20000");
+        step(&format!("tier {}", tier.name), || run_tier(tier, &programs, long, &mut tally))?;
+    }
+    report(&tally)
+}
+
+/// Builds every test program and the three binaries, and says where they are.
+fn build() -> Result<Vec<Program>> {
+    let text = output(cargo().args([
+        "test",
+        "--locked",
+        "--workspace",
+        "--no-run",
+        "--message-format=json-render-diagnostics",
+    ]))?;
+    let programs: Vec<Program> =
+        text.lines().filter_map(|line| program(&serde_json::from_str(line).ok()?)).collect();
+    let known = |folder: &str| {
+        TIERS.iter().any(|tier| matches!(tier.runs, Runs::Integration(folders) if folders.contains(&folder)))
+    };
+    match programs.iter().find(|program| !program.unit && !known(&program.folder)) {
+        None => Ok(programs),
+        Some(stray) => bail!("tests of {} belong to no tier (xtask/src/test.rs)", stray.folder),
+    }
+}
+
+/// A test program from cargo's message about it.
+fn program(message: &Value) -> Option<Program> {
+    if message["profile"]["test"] != true {
+        return None;
+    }
+    let manifest = Path::new(message["manifest_path"].as_str()?);
+    Some(Program {
+        folder: manifest.parent()?.strip_prefix(root()).ok()?.to_str()?.to_owned(),
+        name: message["target"]["name"].as_str()?.to_owned(),
+        unit: message["target"]["kind"][0] != "test",
+        executable: message["executable"].as_str()?.into(),
+    })
+}
+
+fn run_tier(tier: &Tier, programs: &[Program], long: bool, tally: &mut Tally) -> Result<()> {
+    match tier.runs {
+        Runs::Units => {
+            for program in programs.iter().filter(|program| program.unit) {
+                run_program(program, long, tally)?;
+            }
+            run_command(cargo().args(["test", "--locked", "--workspace", "--doc", "--quiet"]))
+        }
+        Runs::Integration(folders) => {
+            for folder in folders {
+                for program in programs.iter().filter(|program| !program.unit && program.folder == *folder) {
+                    run_program(program, long, tally)?;
                 }
-                run_counting_skips(&mut command, &mut skipped)?;
             }
             Ok(())
-        })?;
+        }
     }
-    println!("{} tests skipped", skipped.len());
-    for line in &skipped {
-        println!("  {line}");
+}
+
+/// Runs one program. What passing tests print is shown only where it tells of a skip; a failure is shown whole.
+fn run_program(program: &Program, long: bool, tally: &mut Tally) -> Result<()> {
+    let directory = root().join(&program.folder);
+    let mut command = Command::new(&program.executable);
+    command
+        .arg("--show-output")
+        .current_dir(&directory)
+        .env("CARGO_MANIFEST_DIR", &directory)
+        .env("PATH", path_with_tools())
+        // The stories run what was just built instead of building it again.
+        .env("WHY_DROPPED_BINARIES", root().join("target/debug"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit());
+    if long {
+        command.env("PROPTEST_CASES", "20000");
+    }
+    let name = format!("{} {}", program.folder, if program.unit { "unit" } else { &program.name });
+    let begun = Instant::now();
+    let output = command.output().with_context(|| format!("run the tests {name}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let skipped = text.lines().filter(|line| line.starts_with("skipped: ")).map(str::to_owned);
+    tally.skipped.extend(skipped);
+    let passed = text.lines().find_map(passed_of).unwrap_or_default();
+    tally.passed += passed;
+    if output.status.success() {
+        if passed > 0 {
+            println!("{name}: {passed} passed in {:.1} s", begun.elapsed().as_secs_f64());
+        }
+    } else {
+        println!("{text}");
+        println!("{name}: FAILED ({})", output.status);
+        tally.failed.push(name);
     }
     Ok(())
 }
 
-/// Runs the command, passes its output through without the noise of passing tests, and keeps the lines that tell of a skip.
-fn run_counting_skips(command: &mut Command, skipped: &mut Vec<String>) -> Result<()> {
-    let mut child = command.stdout(Stdio::piped()).spawn().context("start cargo test")?;
-    let stdout = child.stdout.take().context("cargo test has no stdout")?;
-    let mut out = std::io::stdout().lock();
-    let mut in_successes = false;
-    for line in BufReader::new(stdout).split(b'\n') {
-        let line = String::from_utf8_lossy(&line?).into_owned();
-        if line.starts_with("skipped: ") {
-            skipped.push(line.clone());
-        }
-        // `--show-output` prints what passing tests said between these two headings.
-        match line.as_str() {
-            "successes:" => in_successes = true,
-            "failures:" => in_successes = false,
-            text if text.starts_with("test result:") => in_successes = false,
-            _ => {}
-        }
-        if !in_successes && !line.is_empty() {
-            writeln!(out, "{line}")?;
-        }
+/// The number in `test result: ok. 12 passed; …`.
+fn passed_of(line: &str) -> Option<u64> {
+    let rest = line.strip_prefix("test result: ")?;
+    rest.split(". ").nth(1)?.split(' ').next()?.parse().ok()
+}
+
+fn report(tally: &Tally) -> Result<()> {
+    for line in &tally.skipped {
+        println!("{line}");
     }
-    let status = child.wait()?;
-    if !status.success() {
-        bail!("tests failed");
+    println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed.len(), tally.skipped.len());
+    if !tally.failed.is_empty() {
+        bail!("tests failed: {}", tally.failed.join(", "));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_count_of_a_result_line_is_read() {
+        assert_eq!(
+            passed_of("test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out"),
+            Some(12)
+        );
+        assert_eq!(passed_of("test result: FAILED. 3 passed; 1 failed; 0 ignored"), Some(3));
+        assert_eq!(passed_of("running 3 tests"), None);
+    }
 }

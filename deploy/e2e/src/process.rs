@@ -83,7 +83,7 @@ impl Drop for Process {
     }
 }
 
-/// Where the three binaries are; built if they are not up to date.
+/// Where the three binaries are: in `WHY_DROPPED_BINARIES`, else beside this program, built if they are not up to date.
 pub fn binary(name: &str) -> Result<PathBuf> {
     static DIRECTORY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let directory = DIRECTORY.get_or_init(|| build().map_err(|error| format!("{error:#}")));
@@ -95,6 +95,9 @@ pub fn binary(name: &str) -> Result<PathBuf> {
 
 /// The directory the running program was built into, with the binaries in it made current.
 fn build() -> Result<PathBuf> {
+    if let Some(directory) = std::env::var_os("WHY_DROPPED_BINARIES") {
+        return Ok(directory.into());
+    }
     let this = std::env::current_exe().context("find this program")?;
     let directory = this
         .ancestors()
