@@ -2,10 +2,10 @@
 //!
 //! It finds no cause and blames nothing: whatever speaks against a prediction makes the answer inconclusive, in words.
 
-use model::objects::{Pod, ServiceType, TrafficPolicy};
+use model::objects::{Pod, ServiceType};
 use model::question::Source;
 
-use crate::facts::{Facts, Named, Target, Way};
+use crate::facts::{Facts, Target, Way};
 use crate::words;
 
 /// Why nothing can be predicted for any way: the ends themselves.
@@ -23,21 +23,19 @@ pub(crate) fn ends(facts: &Facts<'_>) -> Option<String> {
         let phase = if pod.phase.is_empty() { "no status" } else { &pod.phase };
         return Some(format!("{} has no address yet ({phase}), so nothing connects to it", pod.key()));
     }
+    if let Some(local) = facts.only_local() {
+        return Some(local);
+    }
     let Source::External { address, .. } = &facts.case.question.source else { return None };
-    let named = facts.target.service()?;
-    outside(named).map(|why| format!("how {address} gets to {} is not known: {why}", named.name()))
-}
-
-/// Why a client outside may not get at a Service as it stands.
-fn outside(named: &Named<'_>) -> Option<&'static str> {
-    let service = named.service;
+    let service = facts.target.service()?.service;
     let given = !service.external_ips.is_empty() || !service.load_balancer_ips.is_empty();
     let open = given || matches!(service.kind, ServiceType::NodePort | ServiceType::LoadBalancer);
-    if !open {
-        return Some("it has no address for clients outside the cluster");
-    }
-    (service.external_policy == TrafficPolicy::Local)
-        .then_some("its externalTrafficPolicy is Local, which depends on the node it enters by")
+    (!open).then(|| {
+        let name = service.key();
+        format!(
+            "how {address} gets to {name} is not known: it has no address for clients outside the cluster"
+        )
+    })
 }
 
 /// Why a way cannot be predicted to be open.

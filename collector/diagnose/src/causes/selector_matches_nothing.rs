@@ -74,16 +74,21 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
     let refusal = facts.refusal();
     let proof = refusal.filter(Refusal::stops).and_then(|refusal| facts.prove_refusal(&refusal, changed));
     let (verdict, at, ending) = facts.without_endpoint();
-    let first = facts.object(
-        &named.service.meta,
-        format!("{name} selects {selector}; no pod in {} has it", named.service.key().namespace),
-    );
+    let ended = objects
+        .pods_in(&named.service.key().namespace)
+        .filter(|pod| pod.finished() && selector.matches(pod.labels()))
+        .count();
+    let (running, none) = match ended {
+        0 => ("", format!("no pod in {} has it", named.service.key().namespace)),
+        number => ("running ", format!("{} had it and ended", words::count(number, "pod"))),
+    };
+    let first = facts.object(&named.service.meta, format!("{name} selects {selector}; {none}"));
     let mut finding = Finding::new(
         &META,
         Sure::by(proof),
         verdict,
         at,
-        format!("Service {name} selects no pod, {ending}"),
+        format!("Service {name} selects no {running}pod, {ending}"),
         first,
     )
     .blame(ObjectRef::service(named.service.key(), "spec.selector"));

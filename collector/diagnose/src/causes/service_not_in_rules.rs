@@ -13,6 +13,7 @@
 //! in table nat with endpoints and in table filter without.
 
 use model::explanation::EvidenceKind;
+use model::objects::Origin;
 use model::{Gap, ObjectRef, Outcome, Place, Stage, Verdict};
 
 use crate::facts::Facts;
@@ -27,6 +28,9 @@ pub(super) const META: Meta = Meta {
     needs: &[EvidenceKind::Object, EvidenceKind::Rules, EvidenceKind::Drop],
     supersedes: &["H27", "H28"],
 };
+
+/// kube-proxy batches changes (`minSyncPeriod`, 1 s) and may need some seconds for large rule sets.
+const PATIENCE_MS: u64 = 10_000;
 
 pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
     let Some(named) = facts.target.service().filter(|named| named.translated()) else {
@@ -52,6 +56,17 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
         return Ruling::CannotTell(Gap::new(
             format!("whether {node} should know {asked}"),
             "its rules hold no other Service either, so nothing shows that kube-proxy works there",
+        ));
+    }
+    let changed = Facts::changed([&named.service.meta]);
+    let current = facts.case.objects.origin == Origin::ApiServer;
+    if current && changed.age_ms(facts.case.now) < PATIENCE_MS {
+        return Ruling::CannotTell(Gap::new(
+            format!("whether {node} will know {asked}"),
+            format!(
+                "the Service changed {} ago, and kube-proxy follows in a moment",
+                words::age(changed, facts.case.now)
+            ),
         ));
     }
     let Some(refusal) = facts.refusal() else {
@@ -99,7 +114,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testkit::{Build, cannot_tell, found, ruled_out};
+    use crate::testkit::{Build, NOW, cannot_tell, found, ruled_out};
     use model::{Certainty, ServiceProxy};
 
     fn leaks() -> Build {
@@ -127,6 +142,12 @@ mod tests {
     #[test]
     fn ruled_out_where_the_rules_know_it() {
         assert!(ruled_out(&Build::shop().live().forwarded().case(), rule).contains("know shop/api:80"));
+    }
+
+    #[test]
+    fn cannot_tell_in_the_first_moments() {
+        let fresh = leaks().objects(|set| Build::service(set).meta.changed_at = NOW.minus_ms(2_000)).case();
+        assert!(cannot_tell(&fresh, rule).why.contains("follows in a moment"));
     }
 
     #[test]

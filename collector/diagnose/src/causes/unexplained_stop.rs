@@ -78,6 +78,9 @@ fn beside(facts: &Facts<'_>, rule: &RuleRef) -> Option<Reason> {
         return Some(facts.objects(text));
     }
     let named = facts.target.service().filter(|_| rule.owner == "kube-proxy")?;
+    if let Some(local) = facts.only_local() {
+        return Some(facts.object(&named.service.meta, local));
+    }
     if facts.intended.iter().any(|backend| backend.used) {
         let text = "the Service has ready endpoints; kube-proxy's rules there do not show them";
         return Some(facts.objects(text));

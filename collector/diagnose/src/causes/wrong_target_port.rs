@@ -8,7 +8,8 @@
 //! likely. It is said at all only where the Service's slices list the pods with that port, or no slices are at hand; where
 //! slices are at hand and leave a pod out, the slices are what there is to speak about (E3).
 //!
-//! **Confused with.** A pod that listens nowhere, or one bad pod among good ones (P1). A named targetPort that no container
+//! **Confused with.** A pod that listens nowhere, one bad pod among good ones, or a pod that declares the very port and
+//! listens only on others, as with a side car while the application is down (P1). A named targetPort that no container
 //! has (S6): then there are no endpoints at all.
 //!
 //! **References.** `net/ipv4/tcp_ipv4.c`, `tcp_v4_rcv`; core/v1 `ServicePort.targetPort` and `ContainerPort`: "not
@@ -50,19 +51,17 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
         Listening::Unknown(gap) => Some(gap),
         _ => None,
     });
-    match unknown {
-        Some(gap) => by_declarations(facts, named, port, target, gap),
-        None => {
-            let nowhere = facts.live_ways().all(
-                |(_, way)| matches!(way.listening(), Listening::Nothing { elsewhere } if elsewhere.is_empty()),
-            );
-            Ruling::RuledOut(if nowhere {
-                "its pods listen on no other port either".into()
-            } else {
-                format!("a pod of {} does listen on targetPort {target}", named.name())
-            })
-        }
+    if let Some(gap) = unknown {
+        return by_declarations(facts, named, port, target, gap);
     }
+    let nowhere = facts
+        .live_ways()
+        .all(|(_, way)| matches!(way.listening(), Listening::Nothing { elsewhere } if elsewhere.is_empty()));
+    Ruling::RuledOut(if nowhere {
+        "its pods listen on no other port either".into()
+    } else {
+        format!("a pod of {} listens on targetPort {target}, or declares it", named.name())
+    })
 }
 
 fn by_sockets(

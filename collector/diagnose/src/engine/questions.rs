@@ -78,7 +78,10 @@ fn a_client_outside_needs_a_way_in() {
         service.kind = ServiceType::NodePort;
         service.external_policy = model::objects::TrafficPolicy::Local;
     });
-    inconclusive(&diagnose(&from(local, external(None)).case()), "externalTrafficPolicy is Local");
+    inconclusive(
+        &diagnose(&from(local, external(None)).case()),
+        "externalTrafficPolicy of shop/api is Local",
+    );
     // A node port is a port of nodes, not one that the Service lacks.
     let node_port = Build::shop().port(30080).objects(|set| {
         let service = Build::service(set);
@@ -276,4 +279,48 @@ fn a_miss_on_the_way_out_is_told_for_what_it_is() {
     let ids: Vec<&str> = answer.findings.iter().map(|finding| finding.id.as_str()).collect();
     assert_eq!((answer.verdict, ids), (Verdict::Dropped, vec!["N6"]));
     assert!(answer.findings[0].fixes[0].command.contains("/spec/egress/0/ports/-"));
+}
+
+#[test]
+fn a_service_that_stays_on_the_node_needs_an_endpoint_there() {
+    let local = |node: &'static str| {
+        Build::shop().objects(move |set| {
+            Build::service(set).internal_policy = model::objects::TrafficPolicy::Local;
+            Build::pod(set, "api-0").node = Some(node.into());
+        })
+    };
+    inconclusive(&diagnose(&local("node-2").case()), "is Local, and no ready endpoint is on node-1");
+    assert_eq!(diagnose(&local("node-1").case()).verdict, Verdict::Delivered);
+    // kube-proxy drops then, and what the rule stands for is told.
+    let rule = rule_ref("KUBE-SERVICES", "-d 10.96.12.7/32 -j DROP", "kube-proxy");
+    let answer = diagnose(&local("node-2").live().stopped_at_source(Outcome::Dropped, rule).case());
+    assert_eq!((answer.verdict, answer.findings[0].id.as_str()), (Verdict::Dropped, "H27"));
+    assert!(answer.findings[0].because.iter().any(|reason| reason.text.contains("is Local")));
+}
+
+#[test]
+fn a_pod_that_declares_the_port_and_does_not_listen_there_is_at_fault_itself() {
+    // A side car listens elsewhere; the Service is right.
+    let case = Build::shop()
+        .declares("api-0", 8080)
+        .live()
+        .forwarded()
+        .arrives()
+        .listens("api-0", &["0.0.0.0:15090"])
+        .no_socket("api-0", 2, 1_000)
+        .case();
+    let answer = diagnose(&case);
+    let ids: Vec<&str> = answer.findings.iter().map(|finding| finding.id.as_str()).collect();
+    assert_eq!((answer.verdict, ids), (Verdict::Rejected, vec!["P1"]));
+}
+
+#[test]
+fn pods_that_have_ended_are_told_from_no_pod() {
+    let ended = Build::shop().objects(|set| Build::pod(set, "api-0").phase = "Succeeded".into());
+    let answer = diagnose(&ended.case());
+    assert_eq!(
+        answer.summary,
+        "Service shop/api selects no running pod, so every connection to it is refused."
+    );
+    assert_eq!(answer.findings[0].because[0].text, "shop/api selects app=api; 1 pod had it and ended");
 }

@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use model::objects::{Origin, Pod};
+use model::objects::{Origin, Pod, TrafficPolicy};
+use model::question::Source;
 use model::{Case, Family, Key};
 use objects::view::{self, LeftOut};
 
@@ -107,6 +108,26 @@ impl<'a> Facts<'a> {
                 words::list(&names, 3)
             )
         })
+    }
+
+    /// That the Service sends to endpoints of the client's own node only, and there is none.
+    pub fn only_local(&self) -> Option<String> {
+        let named = self.target.service()?;
+        let outside = matches!(self.case.question.source, Source::External { .. });
+        let (field, policy) = if outside {
+            ("externalTrafficPolicy", named.service.external_policy)
+        } else {
+            ("internalTrafficPolicy", named.service.internal_policy)
+        };
+        if policy == TrafficPolicy::Cluster {
+            return None;
+        }
+        let name = named.name();
+        let Some(node) = self.source.node else {
+            return Some(format!("the {field} of {name} is Local, and the client's node is not known"));
+        };
+        let here = self.intended.iter().any(|backend| backend.used && backend.node.as_deref() == Some(node));
+        (!here).then(|| format!("the {field} of {name} is Local, and no ready endpoint is on {node}"))
     }
 
     /// Selected pods that are ready, or of whose state nothing is known, and that the Service's slices do not list.

@@ -24,10 +24,16 @@ impl Facts<'_> {
         let mut refused = Refused::default();
         let service = self.target.service().is_some_and(super::Named::translated);
         let somebody = self.live_ways().any(|(_, way)| {
-            matches!(
+            // A pod that declares the port says itself that it should listen there.
+            let declares = way.pod.is_some_and(|pod| {
+                let mut ports = pod.declared_ports();
+                ports.any(|port| port.port == way.destination.port() && port.protocol == way.protocol)
+            });
+            let binds = matches!(
                 way.listening(),
                 Listening::Accepts(_) | Listening::LoopbackOnly(_) | Listening::OtherAddress(_)
-            )
+            );
+            declares || binds
         });
         for (index, way) in self.live_ways() {
             if let Listening::Nothing { elsewhere } = way.listening() {
