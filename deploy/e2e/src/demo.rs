@@ -6,7 +6,8 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use nix::sys::signal::{SigSet, Signal};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::manifests::Manifests;
 use crate::stage::{Ears, Stage};
@@ -25,7 +26,7 @@ spec: {podSelector: {}, policyTypes: [Ingress]}
 
 /// Runs the demonstration; with `keep`, waits for Ctrl-C before it removes everything.
 pub fn run(keep: bool) -> Result<()> {
-    let interrupted = interruption();
+    let interrupted = interruption()?;
     let begun = Instant::now();
     say("A cluster of two nodes; Service shop/api selects app=my-app, its pod says app=my-application");
     let manifests = Manifests::read(&["selector.yaml"])?;
@@ -67,7 +68,7 @@ pub fn run(keep: bool) -> Result<()> {
 
 /// Brings up stories by file name and waits for Ctrl-C.
 pub fn up(stories: &[PathBuf]) -> Result<()> {
-    let interrupted = interruption();
+    let interrupted = interruption()?;
     let names: Vec<&str> = stories.iter().filter_map(|path| path.to_str()).collect();
     let stage = start(Manifests::read(&names)?)?;
     hand_over(&stage);
@@ -119,23 +120,19 @@ fn print_calls(stage: &Stage) {
     );
 }
 
-/// Receives once when Ctrl-C or SIGTERM comes, so that everything is removed in order.
-fn interruption() -> mpsc::Receiver<()> {
+/// Receives when Ctrl-C or SIGTERM comes, so that everything is removed in order. A handler and not a blocked signal:
+/// children would inherit the mask and could not be ended.
+fn interruption() -> Result<mpsc::Receiver<()>> {
     let (sender, receiver) = mpsc::channel();
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGINT);
-    signals.add(Signal::SIGTERM);
-    // Blocked before any thread exists, so that only the waiting thread takes them; children get them unblocked.
-    if signals.thread_block().is_ok() {
-        std::thread::spawn(move || {
-            while signals.wait().is_ok() {
-                if sender.send(()).is_err() {
-                    return;
-                }
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("take over Ctrl-C")?;
+    std::thread::spawn(move || {
+        for _ in signals.forever() {
+            if sender.send(()).is_err() {
+                return;
             }
-        });
-    }
-    receiver
+        }
+    });
+    Ok(receiver)
 }
 
 fn give_up_on(interrupted: &mpsc::Receiver<()>) -> Result<()> {
