@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use model::node_state::SavedRules;
+use model::node_state::{Part, SavedRules, Unread};
 use model::walk::Backend;
 use model::{Family, Gap};
 
@@ -34,9 +34,10 @@ pub struct Saved {
 
 /// Saves the rules of both back-ends and families. `nft_tables` are the tables that exist: a back-end without tables is
 /// not asked, which spares a process for most pods. `None`: unknown, so ask.
-pub fn save(nft_tables: Option<&[Table]>, gaps: &mut Vec<Gap>) -> Saved {
+pub fn save(nft_tables: Option<&[Table]>, unread: &mut Vec<Unread>) -> Saved {
     let mut saved = Saved::default();
     for family in [Family::Ipv4, Family::Ipv6] {
+        let mut gaps = Vec::new();
         let number = match family {
             Family::Ipv4 => nft::IPV4,
             Family::Ipv6 => nft::IPV6,
@@ -45,11 +46,13 @@ pub fn save(nft_tables: Option<&[Table]>, gaps: &mut Vec<Gap>) -> Saved {
             tables.iter().any(|table| table.family == number && table.named_as_iptables())
         });
         if exists {
-            save_one(Backend::IptablesNft, family, &mut saved, gaps);
+            save_one(Backend::IptablesNft, family, &mut saved, &mut gaps);
         }
-        if legacy_tables(family, gaps) {
-            save_one(Backend::IptablesLegacy, family, &mut saved, gaps);
+        if legacy_tables(family, &mut gaps) {
+            save_one(Backend::IptablesLegacy, family, &mut saved, &mut gaps);
         }
+        let part = Part::Rules(Some(family));
+        unread.extend(gaps.into_iter().map(|gap| Unread { part, gap }));
     }
     saved
 }

@@ -2,8 +2,8 @@
 //!
 //! Parsing the rules is the business of `rules`.
 
-use model::node_state::{Link, NodeState, SavedRules};
-use model::{Family, Gap};
+use model::node_state::{Link, NodeState, Part, SavedRules, Unread};
+use model::{Family, Gap, Timestamp};
 
 use crate::addresses;
 use crate::enter::in_netns;
@@ -47,6 +47,15 @@ pub struct StampedState {
     pub token: Option<RulesToken>,
 }
 
+/// What is read over rtnetlink.
+const ADDRESSES_AND_ROUTES: [Part; 5] = [
+    Part::Addresses,
+    Part::Routes(Family::Ipv4),
+    Part::Routes(Family::Ipv6),
+    Part::RoutingRules(Family::Ipv4),
+    Part::RoutingRules(Family::Ipv6),
+];
+
 /// Rules may be written every second; between two writes there is time for a read.
 const ATTEMPTS: u32 = 3;
 
@@ -59,14 +68,13 @@ pub fn read_state(netns: &Known) -> NodeState {
 pub fn read_state_stamped(netns: &Known) -> StampedState {
     let read_at = now();
     in_netns(&netns.handle, read_here).unwrap_or_else(|error| StampedState {
-        state: NodeState {
+        state: nothing(
             read_at,
-            gaps: vec![Gap::new(
+            Gap::new(
                 format!("rules, addresses and routes of network namespace {}", netns.netns.inode),
                 error.in_words(),
-            )],
-            ..NodeState::default()
-        },
+            ),
+        ),
         token: None,
     })
 }
@@ -86,6 +94,13 @@ pub fn rules_changed(netns: &Known, since: &RulesToken) -> Result<Change, Error>
     } else {
         Change::Unchanged
     })
+}
+
+/// The state of a namespace that cannot be entered.
+fn nothing(read_at: Timestamp, gap: Gap) -> NodeState {
+    let mut state = NodeState { read_at, ..NodeState::default() };
+    state.miss([Part::Rules(None)].into_iter().chain(ADDRESSES_AND_ROUTES), gap);
+    state
 }
 
 fn token_here() -> Result<RulesToken, Error> {
@@ -114,41 +129,42 @@ fn read_here() -> StampedState {
         }
         state.iptables = rules.iptables;
         state.foreign_nft_tables = rules.foreign;
-        state.gaps.extend(rules.gaps);
+        for unread in rules.unread {
+            state.miss([unread.part], unread.gap);
+        }
         if same {
             return StampedState { state, token: before.ok() };
         }
     }
-    state.gaps.push(
-        Gap::new("rules", format!("they changed while they were read, {ATTEMPTS} times in a row"))
-            .with_remedy("ask again"),
-    );
+    let gap = Gap::new("rules", format!("they changed while they were read, {ATTEMPTS} times in a row"));
+    state.miss([Part::Rules(None)], gap.with_remedy("ask again"));
     StampedState { state, token: None }
 }
 
 struct Rules {
     iptables: Vec<SavedRules>,
     foreign: Vec<String>,
-    gaps: Vec<Gap>,
+    unread: Vec<Unread>,
 }
 
 fn read_rules() -> Rules {
-    let mut gaps = Vec::new();
+    let mut unread = Vec::new();
     let mut deciding = Vec::new();
     let tables = match nft_tables(&mut deciding) {
         Ok(tables) => tables,
         Err(error) => {
-            gaps.push(Gap::new("nftables tables", error.in_words()));
+            let gap = Gap::new("nftables tables", error.in_words());
+            unread.push(Unread { part: Part::Rules(None), gap });
             None
         }
     };
-    let saved = iptables::save(tables.as_deref(), &mut gaps);
+    let saved = iptables::save(tables.as_deref(), &mut unread);
     let foreign = deciding
         .iter()
         .filter(|table| !table.named_as_iptables() || saved.incompatible.contains(table))
         .map(nft::Table::in_words)
         .collect();
-    Rules { iptables: saved.rules, foreign, gaps }
+    Rules { iptables: saved.rules, foreign, unread }
 }
 
 /// All nft tables; an empty list where the kernel has no nf_tables.
@@ -162,31 +178,32 @@ fn nft_tables(deciding: &mut Vec<nft::Table>) -> Result<Option<Vec<nft::Table>>,
 }
 
 fn read_links_and_routes(state: &mut NodeState) -> Vec<Link> {
-    let gaps = &mut state.gaps;
-    let mut keep = |what: &str, error: &Error| gaps.push(Gap::new(what, error.in_words()));
+    let gap = |what: &str, error: &Error| Gap::new(what, error.in_words());
     let mut netlink = match Netlink::open(nl::ROUTE) {
         Ok(netlink) => netlink,
         Err(error) => {
-            keep("interfaces, addresses and routes", &error);
+            state.miss(ADDRESSES_AND_ROUTES, gap("interfaces, addresses and routes", &error));
             return Vec::new();
         }
     };
     match links::read(&mut netlink) {
         Ok(named) => state.links = named.into_iter().map(|entry| entry.link).collect(),
-        Err(error) => keep("interfaces", &error),
+        Err(error) => state.gaps.push(gap("interfaces", &error)),
     }
     match addresses::read(&mut netlink, &state.links) {
         Ok(addresses) => state.addresses = addresses,
-        Err(error) => keep("addresses", &error),
+        Err(error) => state.miss([Part::Addresses], gap("addresses", &error)),
     }
     for family in [Family::Ipv4, Family::Ipv6] {
         match routes::read(&mut netlink, family, &state.links) {
             Ok(routes) => state.routes.extend(routes),
-            Err(error) => keep(&format!("{family} routes"), &error),
+            Err(error) => state.miss([Part::Routes(family)], gap(&format!("{family} routes"), &error)),
         }
         match routes::read_rules(&mut netlink, family) {
             Ok(rules) => state.routing_rules.extend(rules),
-            Err(error) => keep(&format!("{family} routing rules"), &error),
+            Err(error) => {
+                state.miss([Part::RoutingRules(family)], gap(&format!("{family} routing rules"), &error));
+            }
         }
     }
     state.links.clone()

@@ -36,6 +36,9 @@ const MAX_FORKS: u8 = 48;
 /// Ways kept of one walk: more endpoints than a person or the wire can use.
 pub(crate) const MAX_WAYS: u32 = 1024;
 
+/// Ends kept of a way and all that parted from it.
+const MAX_ENDS: usize = 2 * MAX_WAYS as usize;
+
 /// A rule, or a chain's policy, by position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RuleId {
@@ -270,6 +273,10 @@ impl<'h> Walker<'h> {
                 // Kept in reverse while unwinding, so that a thousand endpoints cost no thousand copies.
                 Parting::Chance => ends.extend(others.into_iter().rev()),
                 Parting::Doubt(gap) => ends = ends::reconcile(ends, others, id, &gap),
+            }
+            if ends.len() > MAX_ENDS {
+                // Ends that meet earlier ways double with every doubt; one that is unknown stands for all of them.
+                ends = vec![way.lost("more ways than can be told apart")];
             }
         }
         ends.reverse();

@@ -6,14 +6,14 @@ use std::net::SocketAddr;
 
 use model::flow::{Family, Packet};
 use model::gap::Gap;
-use model::node_state::{NodeState, SavedRules};
+use model::node_state::{NodeState, Part, SavedRules};
 use model::walk::{Backend, Branch, Outcome, RulesStamp, Walk};
 
 use crate::dispatch::Dispatch;
 use crate::eval::{self, BaseChain, End, Ending, Walker};
 use crate::fingerprint;
 use crate::ir::{Problem, RuleSet};
-use crate::network::{Network, concerns};
+use crate::network::Network;
 use crate::packet::{Device, Passing};
 use crate::proxy::ProxyIndex;
 use crate::{iptables, report};
@@ -30,8 +30,8 @@ pub struct Host {
     chains: [Orders; 2],
     /// What was not read at all.
     gaps: Vec<Gap>,
-    /// Why a packet that passes may still be lost or sent elsewhere by rules that are not walked.
-    unwalked: Vec<Gap>,
+    /// Why a packet that passes may still be lost or sent elsewhere by rules that are not walked, by family.
+    unwalked: Vec<(Option<Family>, Gap)>,
 }
 
 #[derive(Debug)]
@@ -59,11 +59,13 @@ impl Host {
         if !state.foreign_nft_tables.is_empty() {
             let names: Vec<String> =
                 state.foreign_nft_tables.iter().map(|name| name.escape_debug().to_string()).collect();
-            unwalked.push(Gap::new("nftables", format!("tables not walked: {}", names.join(", "))));
+            let gap = Gap::new("nftables", format!("tables not walked: {}", names.join(", ")));
+            unwalked.push((None, gap));
         }
-        let rules_unread =
-            |gap: &&Gap| ["iptables", "nftables", "rules"].iter().any(|word| gap.what.contains(word));
-        unwalked.extend(state.gaps.iter().filter(rules_unread).cloned());
+        unwalked.extend(state.unread.iter().filter_map(|unread| match unread.part {
+            Part::Rules(family) => Some((family, unread.gap.clone())),
+            _ => None,
+        }));
         for set in &sets {
             for warning in &set.warnings {
                 let other = if set.backend == Backend::IptablesNft {
@@ -74,7 +76,8 @@ impl Host {
                 let read = warning.contains("tables present")
                     && sets.iter().any(|known| known.backend == other && known.family == set.family);
                 if !read {
-                    unwalked.push(Gap::new(format!("{} rules", set.family), warning.clone()));
+                    let gap = Gap::new(format!("{} rules", set.family), warning.clone());
+                    unwalked.push((Some(set.family), gap));
                 }
             }
             for problem in set.problems.iter().take(3) {
@@ -82,7 +85,7 @@ impl Host {
                     "line {} could not be read ({}): {}",
                     problem.line, problem.what, problem.excerpt
                 );
-                unwalked.push(Gap::new(format!("{} rules", set.family), why));
+                unwalked.push((Some(set.family), Gap::new(format!("{} rules", set.family), why)));
             }
         }
         let network = Network::new(state);
@@ -111,7 +114,12 @@ impl Host {
     /// What happens to the first packet of a connection.
     pub fn walk(&self, packet: &Packet, stamp: RulesStamp) -> Walk {
         let family = Family::of(packet.dst.ip());
-        let unwalked: Vec<&Gap> = self.unwalked.iter().filter(|gap| concerns(gap, family)).collect();
+        let unwalked: Vec<&Gap> = self
+            .unwalked
+            .iter()
+            .filter(|(of, _)| of.is_none_or(|of| of == family))
+            .map(|(_, gap)| gap)
+            .collect();
         let mut branches: Vec<Branch> =
             self.ends(packet).iter().map(|end| report::branch(&self.sets, end)).collect();
         for branch in &mut branches {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use model::flow::Family;
 use model::gap::Gap;
-use model::node_state::{NodeState, Route, RouteKind, RoutingRule};
+use model::node_state::{NodeState, Part, Route, RouteKind, RoutingRule};
 
 use crate::packet::Device;
 
@@ -85,14 +85,13 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn new(state: &NodeState) -> Self {
-        let addresses_unread = unread(state, state.addresses.is_empty(), &["address"]);
+        let unread =
+            |part: Part| state.unread.iter().find(|unread| unread.part == part).map(|unread| &unread.gap);
+        let addresses_unread = unread(Part::Addresses).filter(|_| state.addresses.is_empty()).cloned();
         let routes_unread = [Family::Ipv4, Family::Ipv6].map(|family| {
-            let of_family = |gap: &&Gap| concerns(gap, family);
             let none = !state.routes.iter().any(|route| Family::of(route.destination.addr()) == family);
-            let tables = state.gaps.iter().filter(of_family);
-            let rules = tables.clone().find(|gap| gap.what.contains("routing rules"));
-            let routes = tables.clone().find(|gap| none && gap.what.contains("route"));
-            rules.or(routes).cloned()
+            let routes = unread(Part::Routes(family)).filter(|_| none);
+            unread(Part::RoutingRules(family)).or(routes).cloned()
         });
         let mut network = Self {
             local: HashSet::new(),
@@ -366,21 +365,6 @@ fn is_action(rule: &RoutingRule) -> bool {
 /// The prefix length up to which a rule disregards what its table gives.
 fn suppressed(rule: &RoutingRule) -> Option<i64> {
     rule.other.iter().find_map(|text| text.strip_prefix("suppress_prefixlength ")?.parse().ok())
-}
-
-/// The gap of a part that is empty because it was not read.
-fn unread(state: &NodeState, empty: bool, words: &[&str]) -> Option<Gap> {
-    let of = |gap: &&Gap| words.iter().any(|word| gap.what.contains(word));
-    state.gaps.iter().find(of).filter(|_| empty).cloned()
-}
-
-/// Whether a gap bears on a family: it names it, or no family at all.
-pub(crate) fn concerns(gap: &Gap, family: Family) -> bool {
-    let other = match family {
-        Family::Ipv4 => Family::Ipv6,
-        Family::Ipv6 => Family::Ipv4,
-    };
-    !gap.what.contains(&other.to_string()) || gap.what.contains(&family.to_string())
 }
 
 fn describe(rule: &RoutingRule) -> String {

@@ -144,6 +144,28 @@ impl Listener {
     }
 }
 
+/// A part of a namespace's state that a walk rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Part {
+    /// Rules, of one family or of any.
+    Rules(Option<Family>),
+    /// Interface addresses.
+    Addresses,
+    /// Routes of a family.
+    Routes(Family),
+    /// Policy routing rules of a family.
+    RoutingRules(Family),
+}
+
+/// A part that was not read, or not wholly.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unread {
+    /// Which.
+    pub part: Part,
+    /// Why; one of [`NodeState::gaps`].
+    pub gap: Gap,
+}
+
 /// Everything read from one network namespace for a walk. A part that could not be read is empty and has a gap.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeState {
@@ -165,4 +187,17 @@ pub struct NodeState {
     pub read_at: Timestamp,
     /// What could not be read.
     pub gaps: Vec<Gap>,
+    /// Those of the gaps that leave a walk without something it rests on.
+    #[serde(default)]
+    pub unread: Vec<Unread>,
+}
+
+impl NodeState {
+    /// Notes why parts were not read.
+    pub fn miss(&mut self, parts: impl IntoIterator<Item = Part>, gap: Gap) {
+        self.unread.extend(parts.into_iter().map(|part| Unread { part, gap: gap.clone() }));
+        if !self.gaps.contains(&gap) {
+            self.gaps.push(gap);
+        }
+    }
 }

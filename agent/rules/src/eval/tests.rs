@@ -2,7 +2,7 @@
 
 use model::flow::{Family, Origin, Packet, Protocol};
 use model::gap::Gap;
-use model::node_state::{InterfaceAddress, Link, NodeState, Route, RouteKind, SavedRules};
+use model::node_state::{InterfaceAddress, Link, NodeState, Part, Route, RouteKind, SavedRules};
 use model::time::Timestamp;
 use model::walk::{Action, Backend, Masquerade, Outcome, RulesStamp, Walk};
 
@@ -347,13 +347,16 @@ fn both_back_ends_are_walked_and_their_order_matters_only_where_it_does() {
 fn parts_that_were_not_read_are_unknown() {
     let mut state = node(KUBE);
     state.addresses.clear();
-    state.gaps = vec![Gap::new("addresses of node-1", "permission denied")];
+    state.miss([Part::Addresses], Gap::new("addresses of node-1", "permission denied"));
     let service = walk(&state, &packet(Origin::Pod, "10.244.1.9", "10.96.0.10:80"));
     assert_eq!(destinations(&service).len(), 2);
     assert_eq!(service.outcome, Outcome::Unknown, "whether an endpoint is this host itself is not known");
     let mut state = node(&filter(""));
     state.routes.clear();
-    state.gaps = vec![Gap::new("routes of node-1", "permission denied")];
+    state.miss(
+        [Part::Routes(Family::Ipv4), Part::Routes(Family::Ipv6)],
+        Gap::new("routes of node-1", "permission denied"),
+    );
     assert_eq!(walk(&state, &packet(Origin::Pod, "10.244.1.5", "10.244.2.7:80")).outcome, Outcome::Unknown);
 }
 
