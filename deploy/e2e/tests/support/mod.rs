@@ -75,12 +75,17 @@ impl Story {
         })
     }
 
-    /// Sooner or later a connection from web/client ends like this.
-    pub fn connects_until(self, to: &str, expected: ConnectOutcome) -> Self {
+    /// Connects from web/client until the kernel was seen to drop a SYN to each of these addresses.
+    pub fn connects_until_dropped(self, to: &str, dropped: &[&str]) -> Self {
         self.on_stage(|stage| {
             let begun = Instant::now();
-            while stage.connect("web/client", to).unwrap().outcome != expected {
-                assert!(begun.elapsed() < Duration::from_secs(20), "no connection ended as {expected:?}");
+            loop {
+                stage.connect("web/client", to).unwrap();
+                let seen = stage.run(&["drops", "-o", "json"]).unwrap().stdout;
+                if dropped.iter().all(|address| seen.contains(address)) {
+                    return;
+                }
+                assert!(begun.elapsed() < Duration::from_secs(20), "not all of {dropped:?} in {seen}");
             }
         })
     }
