@@ -16,12 +16,18 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
     after_help = AFTER_HELP
 )]
 pub struct Args {
-    /// Who connects: [NAMESPACE/][KIND/]NAME, an IP address, node/NAME, or `any`
-    #[arg(value_name = "SRC")]
+    /// Who connects.
+    #[arg(
+        value_name = "SRC",
+        help = "Who connects: [NAMESPACE/][KIND/]NAME, an IP address, node/NAME, or `any`"
+    )]
     pub source: Option<String>,
 
-    /// What is connected to: like SRC, or a DNS name; with :PORT[/tcp|udp|sctp]
-    #[arg(value_name = "DST")]
+    /// What is connected to.
+    #[arg(
+        value_name = "DST",
+        help = "What is connected to: like SRC, or a DNS name; with :PORT[/tcp|udp|sctp]"
+    )]
     pub destination: Option<String>,
 
     #[command(subcommand)]

@@ -1,6 +1,6 @@
 //! From a case to an explanation: what to ask which node next, what is wrong, and how sure that is.
 //!
-//! Two pure functions: [`next_probes`] and [`diagnose`]. No clock, no I/O; a case says what moment it speaks about.
+//! Two pure functions: [`next_probes()`] and [`diagnose()`]. No clock, no I/O; a case says what moment it speaks about.
 //! Every root cause is one file in `causes/`, arguing on [`facts::Facts`] that are read off the case once.
 
 #![forbid(unsafe_code)]
