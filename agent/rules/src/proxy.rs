@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
-use model::evidence::ServiceProxy;
+use model::ServiceProxy;
 use model::flow::{Family, Packet, PortRange, Protocol};
 use model::walk::{Backend, ProxyFacts};
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::flow::Tuple;
 use crate::netns::Netns;
+use crate::service_proxy::ServiceProxy;
 use crate::time::Timestamp;
 use crate::walk::Walk;
 
@@ -54,23 +55,6 @@ pub struct DropRecord {
     pub last_at: Timestamp,
     /// What the namespace's rules did to this packet when the flow was first dropped, if it was walked then.
     pub walk: Option<Box<Walk>>,
-}
-
-/// Who implements Services on a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum ServiceProxy {
-    /// kube-proxy through iptables-nft.
-    Iptables,
-    /// kube-proxy through iptables-legacy.
-    IptablesLegacy,
-    /// kube-proxy's nftables mode.
-    Nftables,
-    /// kube-proxy's IPVS mode.
-    Ipvs,
-    /// Another data plane.
-    Other,
-    /// Nobody.
-    None,
 }
 
 /// How well a source of evidence works on a node.

@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::ServiceProxy;
 use crate::flow::{Family, Packet};
 use crate::gap::Gap;
+use crate::service_proxy::ServiceProxy;
 use crate::time::Timestamp;
 
 /// Which program interface wrote a rule.
