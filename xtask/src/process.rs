@@ -83,7 +83,8 @@ pub fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
     Ok(())
 }
 
-fn show(command: &Command) -> String {
+/// The command as one would type it.
+pub fn show(command: &Command) -> String {
     let args: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
     format!("{} {}", command.get_program().to_string_lossy(), args.join(" "))
 }

