@@ -2,15 +2,15 @@
 
 use anyhow::Result;
 
-use crate::process::{self, path_with_tools, root, step};
+use crate::process::{self, built, path_with_tools, step};
 use crate::setup;
 
 /// Builds the binaries and runs `lab demo`.
 pub fn run(keep: bool) -> Result<()> {
     setup::run(false)?;
     step("build", build)?;
-    let lab = root().join("target/debug/lab");
-    let mut command = setup::as_root(&lab.to_string_lossy());
+    let lab = built().join("lab");
+    let mut command = setup::as_root(&lab.to_string_lossy())?;
     command.arg("demo").env("PATH", path_with_tools());
     if keep {
         command.arg("--keep");
@@ -20,17 +20,5 @@ pub fn run(keep: bool) -> Result<()> {
 
 /// Builds the three binaries and the lab.
 fn build() -> Result<()> {
-    process::run(process::cargo().args([
-        "build",
-        "--locked",
-        "-p",
-        "agent",
-        "-p",
-        "collector",
-        "-p",
-        "cli",
-        "-p",
-        "e2e",
-        "--bins",
-    ]))
+    process::run(process::cargo().args(["build", "--locked", "--workspace", "--bins"]))
 }

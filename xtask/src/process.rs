@@ -13,6 +13,11 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
 
+/// Where cargo puts the binaries of the `dev` profile.
+pub fn built() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from).join("debug")
+}
+
 /// Where downloads and built tools are kept between runs.
 pub fn cache() -> PathBuf {
     env::var_os("XDG_CACHE_HOME")

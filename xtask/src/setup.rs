@@ -62,9 +62,9 @@ fn install_packages(packages: &[&str], dry_run: bool) -> Result<()> {
         return Ok(());
     }
     println!("setup: installing {list}");
-    process::run(as_root("apt-get").args(["update", "-qq"]))?;
+    process::run(as_root("apt-get")?.args(["update", "-qq"]))?;
     process::run(
-        as_root("apt-get")
+        as_root("apt-get")?
             .args(["install", "-y", "-qq", "--no-install-recommends"])
             .args(packages)
             .env("DEBIAN_FRONTEND", "noninteractive"),
@@ -132,11 +132,14 @@ fn installed_at(path: &Path, version: &str) -> bool {
 }
 
 /// The program itself for root, through sudo for others.
-pub fn as_root(program: &str) -> Command {
+pub fn as_root(program: &str) -> Result<Command> {
     if process::is_root() {
-        return Command::new(program);
+        return Ok(Command::new(program));
+    }
+    if find("sudo").is_none() {
+        bail!("`{program}` needs root, and there is no sudo: run this task as root");
     }
     let mut sudo = Command::new("sudo");
     sudo.args(["--preserve-env=PATH,DEBIAN_FRONTEND,CI", program]);
-    sudo
+    Ok(sudo)
 }

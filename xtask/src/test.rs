@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::process::{cargo, output, path_with_tools, root, run as run_command, step};
+use crate::process::{built, cargo, output, path_with_tools, root, run as run_command, step};
 use crate::setup;
 
 /// What a tier runs.
@@ -163,7 +163,7 @@ fn run_program(program: &Program, long: bool, tally: &mut Tally) -> Result<()> {
         .env("CARGO_MANIFEST_DIR", &directory)
         .env("PATH", path_with_tools())
         // The stories run what was just built instead of building it again.
-        .env("WHY_DROPPED_BINARIES", root().join("target/debug"))
+        .env("WHY_DROPPED_BINARIES", built())
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
     if long {
