@@ -70,8 +70,8 @@ enum Task {
     NewCause {
         /// Its slug, in kebab case: `selector-matches-nothing`.
         name: String,
-        /// The letter of its group: D, S, E, N, K, C, P, H or I.
-        #[arg(long)]
+        /// The letter of its group: D name, S Service, E endpoints, N policy, K kube-proxy, C conntrack, P pod, H node, I IPVS.
+        #[arg(long, default_value_t = 'H')]
         group: char,
     },
 }
