@@ -8,6 +8,8 @@ use model::walk::{Action, Backend, Masquerade, Outcome, RulesStamp, Walk};
 
 use crate::Host;
 
+mod bounds;
+
 const STAMP: RulesStamp = RulesStamp { read_at: Timestamp(0), fingerprint: 0, unchanged_since: Timestamp(0) };
 
 /// A node 192.0.2.2 with a pod bridge 10.244.1.0/24 and pods of another node behind 192.0.2.3.
@@ -254,13 +256,6 @@ fn doubts_inside_doubts_are_not_forgotten() {
     let walk = forward(rules);
     assert_eq!(walk.outcome, Outcome::Unknown);
     assert!(walk.gaps.iter().any(|gap| gap.why.contains("--x 1")), "{:?}", walk.gaps);
-}
-
-#[test]
-fn many_doubts_end_in_bounded_work() {
-    let rule = |n: u32| format!("-A FORWARD -m geoip --x {n} -j MARK --set-xmark {n}/0xffffffff");
-    let rules = (0..2000).map(rule).collect::<Vec<_>>().join("\n");
-    assert_eq!(forward(&rules).outcome, Outcome::Unknown);
 }
 
 #[test]
