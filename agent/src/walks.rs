@@ -154,8 +154,8 @@ impl<S: RuleSource> RuleCache<S> {
 
     fn read(&self, space: &S::Space, before: Option<&RulesStamp>) -> Entry<S::Token> {
         let read = Instant::now();
-        let (state, token) = self.source.read(space);
-        let host = Host::new(&state);
+        let (mut state, token) = self.source.read(space);
+        let host = Host::taking(&mut state);
         let fingerprint = host.fingerprint();
         let unchanged_since = match before {
             Some(stamp) if stamp.fingerprint == fingerprint => stamp.unchanged_since,
