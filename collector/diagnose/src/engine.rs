@@ -35,6 +35,13 @@ pub fn diagnose(case: &Case) -> Explanation {
     }
 }
 
+/// What was found about some facts, ranked as in an answer.
+pub(crate) fn findings(facts: &Facts<'_>) -> Vec<Finding> {
+    let mut rulings = rule_all(facts);
+    settle(facts, &Units::of(facts), &mut rulings.found);
+    rulings.found
+}
+
 /// What all causes said.
 struct Rulings {
     found: Vec<Finding>,

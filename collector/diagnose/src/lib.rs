@@ -8,6 +8,7 @@
 pub mod catalogue;
 mod causes;
 mod denial;
+mod drop_cause;
 mod engine;
 pub mod facts;
 mod near;
@@ -23,5 +24,6 @@ mod verdict;
 mod words;
 
 pub use catalogue::catalogue;
+pub use drop_cause::{DropCauses, Likely, likely_cause};
 pub use engine::diagnose;
 pub use next_probes::{MAX_NODES, next_probes};

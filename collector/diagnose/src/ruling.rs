@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use model::explanation::{EvidenceKind, Fix, Reason};
-use model::{Certainty, Effect, Gap, ObjectRef, Place, Stage, Verdict};
+use model::{Certainty, Effect, Gap, ObjectRef, Place, Stage, Timestamp, Verdict};
 
 use crate::facts::{Proof, Stop};
 
@@ -78,6 +78,8 @@ pub enum Touches {
 pub struct Finding {
     pub(crate) inner: model::Finding,
     pub(crate) touches: Touches,
+    /// For a proven one, since when drops prove it: the latest change of what it argues about.
+    pub(crate) since: Option<Timestamp>,
 }
 
 impl Finding {
@@ -90,6 +92,10 @@ impl Finding {
         title: impl Into<String>,
         first: Reason,
     ) -> Self {
+        let since = match &sure {
+            Sure::Proven(proof) => Some(proof.changed()),
+            Sure::Likely | Sure::Possible => None,
+        };
         let (certainty, mut proof) = match sure {
             Sure::Proven(proof) => (Certainty::Proven, proof.into_reasons()),
             Sure::Likely => (Certainty::Likely, Vec::new()),
@@ -112,6 +118,7 @@ impl Finding {
                 affects: None,
             },
             touches: Touches::Everything,
+            since,
         }
     }
 

@@ -70,9 +70,15 @@ pub enum RuleNow<'a> {
 #[derive(Clone, Debug)]
 pub struct Proof {
     reasons: Vec<Reason>,
+    changed: Timestamp,
 }
 
 impl Proof {
+    /// The latest change of what is argued about: drops before it would be no proof.
+    pub(crate) const fn changed(&self) -> Timestamp {
+        self.changed
+    }
+
     pub(crate) fn into_reasons(self) -> Vec<Reason> {
         self.reasons
     }
@@ -122,7 +128,7 @@ impl<'a> Facts<'a> {
         if let (Some(last), true) = (reasons.last_mut(), rest > 0) {
             last.text = format!("{}; {rest} more like it", last.text);
         }
-        Some(Proof { reasons })
+        Some(Proof { reasons, changed })
     }
 
     /// One clause for each place, flow and reason, latest first.

@@ -25,7 +25,7 @@ pub struct SourceFacts<'a> {
 }
 
 impl<'a> SourceFacts<'a> {
-    pub(super) fn of(case: &'a Case) -> Self {
+    pub(crate) fn of(case: &'a Case) -> Self {
         match &case.question.source {
             Source::Pod(key) => {
                 let pod = case.objects.pods.get(key);
