@@ -7,16 +7,18 @@ mod ends;
 mod rule;
 mod stage;
 mod test;
+mod trail;
 
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
 
 use model::flow::Family;
 use model::gap::Gap;
 use model::walk::{Action, Masquerade, Outcome};
 
 pub(crate) use self::ends::{End, Ending};
+use self::trail::Event;
+pub(crate) use self::trail::{RuleId, Trail};
 use crate::dispatch::Dispatch;
 use crate::hooks::{Base, Hook, Kind};
 use crate::ir::{Chain, ChainId, Rule, RuleSet};
@@ -38,56 +40,6 @@ pub(crate) const MAX_WAYS: u32 = 1024;
 
 /// Ends kept of a way and all that parted from it.
 const MAX_ENDS: usize = 2 * MAX_WAYS as usize;
-
-/// A rule, or a chain's policy, by position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct RuleId {
-    /// Index of the rule set.
-    pub(crate) set: usize,
-    /// Index of its table.
-    pub(crate) table: usize,
-    /// Chain in it.
-    pub(crate) chain: ChainId,
-    /// Index of the rule; `None` for the policy.
-    pub(crate) rule: Option<usize>,
-}
-
-/// Something that happened, by position.
-#[derive(Clone, Debug)]
-pub(crate) struct Event {
-    pub(crate) hook: &'static str,
-    pub(crate) rule: Option<RuleId>,
-    pub(crate) action: Action,
-}
-
-/// What happened so far, newest first; ways that part share what they had in common.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Trail(Option<Rc<Link>>);
-
-#[derive(Debug)]
-struct Link {
-    event: Event,
-    before: Trail,
-}
-
-impl Trail {
-    fn push(&mut self, event: Event) {
-        let before = self.clone();
-        self.0 = Some(Rc::new(Link { event, before }));
-    }
-
-    /// All events, oldest first.
-    pub(crate) fn events(&self) -> Vec<&Event> {
-        let mut events = Vec::new();
-        let mut at = self;
-        while let Some(link) = &at.0 {
-            events.push(&link.event);
-            at = &link.before;
-        }
-        events.reverse();
-        events
-    }
-}
 
 /// A base chain by position.
 #[derive(Clone, Copy, Debug)]

@@ -6,6 +6,7 @@
 mod matches;
 mod reading;
 mod target;
+mod values;
 mod words;
 
 use model::flow::Family;

@@ -4,16 +4,15 @@
 //! that is not modelled becomes [`Test::Unknown`] with its text, never an error: only a rule whose shape cannot be
 //! followed is refused.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
-use model::flow::{Family, PortRange};
+use model::flow::Family;
 
+use super::values::{
+    address_types, masked, network, port_list, ports, protocol, range, states, status, tcp_flags,
+};
 use super::words::Words;
 use super::{Names, target};
-use crate::ir::{
-    AddressTypes, Chance, CtStates, Interface, Masked, Match, PacketType, Side, Span, Target, Test,
-};
+use crate::ir::{AddressTypes, Chance, Interface, Match, PacketType, Side, Span, Target, Test};
 
 type Refusal = &'static str;
 
@@ -337,128 +336,4 @@ fn address(
         Some(network) => test(network),
         None => unknown(words, start),
     })
-}
-
-/// `ADDRESS`, `ADDRESS/LENGTH` or `ADDRESS/NETMASK` with a contiguous mask.
-fn network(text: &str, family: Family) -> Option<IpNet> {
-    let (address, mask) = text.split_once('/').map_or((text, None), |(address, mask)| (address, Some(mask)));
-    let address: IpAddr = match family {
-        Family::Ipv4 => IpAddr::V4(address.parse().ok()?),
-        Family::Ipv6 => IpAddr::V6(address.parse().ok()?),
-    };
-    let full = if address.is_ipv4() { 32 } else { 128 };
-    let Some(mask) = mask else { return IpNet::new(address, full).ok() };
-    match mask.parse::<u8>() {
-        Ok(length) => IpNet::new(address, length).ok(),
-        Err(_) => IpNet::with_netmask(address, mask.parse().ok()?).ok(),
-    }
-}
-
-pub(super) fn protocol(name: &str) -> Option<u8> {
-    Some(match name {
-        "all" => 0,
-        "tcp" => 6,
-        "udp" => 17,
-        "sctp" => 132,
-        "icmp" => 1,
-        "ipv6-icmp" | "icmpv6" => 58,
-        "udplite" => 136,
-        "dccp" => 33,
-        "gre" => 47,
-        "esp" => 50,
-        "ah" => 51,
-        "ipencap" | "ipip" => 4,
-        "igmp" => 2,
-        "vrrp" => 112,
-        "ospf" => 89,
-        _ => return name.parse().ok(),
-    })
-}
-
-pub(super) fn ports(text: &str) -> Option<PortRange> {
-    let Some((first, last)) = text.split_once(':') else { return text.parse().ok().map(PortRange::single) };
-    let first = if first.is_empty() { 0 } else { first.parse().ok()? };
-    let last = if last.is_empty() { u16::MAX } else { last.parse().ok()? };
-    (first <= last).then_some(PortRange { first, last })
-}
-
-fn port_list(text: &str, side: Side) -> Option<Test> {
-    let list: Option<Box<[PortRange]>> = text.split(',').map(ports).collect();
-    Some(Test::Ports(side, list?))
-}
-
-/// `VALUE[/MASK]`, hexadecimal with 0x, else decimal.
-pub(super) fn masked(text: &str) -> Option<Masked> {
-    let (value, mask) = match text.split_once('/') {
-        Some((value, mask)) => (number(value)?, number(mask)?),
-        None => (number(text)?, u32::MAX),
-    };
-    Some(Masked { value, mask })
-}
-
-pub(super) fn number(text: &str) -> Option<u32> {
-    text.strip_prefix("0x").map_or_else(|| text.parse().ok(), |hex| u32::from_str_radix(hex, 16).ok())
-}
-
-fn states(text: &str) -> Option<CtStates> {
-    let mut states = 0;
-    for word in text.split(',') {
-        states |= match word {
-            "NEW" => CtStates::NEW,
-            "ESTABLISHED" => CtStates::ESTABLISHED,
-            "RELATED" => CtStates::RELATED,
-            "INVALID" => CtStates::INVALID,
-            "UNTRACKED" => CtStates::UNTRACKED,
-            "DNAT" => CtStates::DNAT,
-            "SNAT" => CtStates::SNAT,
-            _ => return None,
-        };
-    }
-    Some(CtStates(states))
-}
-
-/// Of the status bits only those are modelled that a first packet certainly lacks.
-fn status(text: &str) -> Option<CtStates> {
-    text.split(',')
-        .all(|word| matches!(word, "ASSURED" | "SEEN_REPLY"))
-        .then_some(CtStates(CtStates::ESTABLISHED))
-}
-
-fn address_types(text: &str) -> Option<u8> {
-    let mut kinds = 0;
-    for word in text.split(',') {
-        kinds |= match word {
-            "LOCAL" => AddressTypes::LOCAL,
-            "UNICAST" => AddressTypes::UNICAST,
-            "BROADCAST" => AddressTypes::BROADCAST,
-            "MULTICAST" => AddressTypes::MULTICAST,
-            "UNSPEC" | "ANYCAST" | "BLACKHOLE" | "UNREACHABLE" | "PROHIBIT" | "THROW" | "NAT"
-            | "XRESOLVE" => AddressTypes::OTHER,
-            _ => return None,
-        };
-    }
-    Some(kinds)
-}
-
-fn range(text: &str) -> Option<Box<(IpAddr, IpAddr)>> {
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    Some(Box::new((first.parse().ok()?, last.parse().ok()?)))
-}
-
-fn tcp_flags(text: &str) -> Option<u8> {
-    let mut flags = 0;
-    for word in text.split(',') {
-        flags |= match word {
-            "FIN" => 0x01,
-            "SYN" => 0x02,
-            "RST" => 0x04,
-            "PSH" => 0x08,
-            "ACK" => 0x10,
-            "URG" => 0x20,
-            "ALL" => 0x3f,
-            "NONE" => 0,
-            _ => return None,
-        };
-    }
-    Some(flags)
 }

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use super::Names;
-use super::matches::{masked, number};
+use super::values::{masked, number};
 use super::words::Words;
 use crate::ir::{Masked, Span, Target};
 
