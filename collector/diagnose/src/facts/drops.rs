@@ -131,7 +131,8 @@ impl<'a> Facts<'a> {
         Some(Proof { reasons, changed })
     }
 
-    /// One clause for each place, flow and reason, latest first.
+    /// One clause for each place, flow and reason. In that order and not by time: which backend was hit last is chance,
+    /// and the same fault should read the same.
     fn told(&self, drops: &[&SeenDrop<'a>], rule: RuleNow<'_>) -> Vec<Reason> {
         let mut merged: BTreeMap<(String, String, String), (u64, Timestamp)> = BTreeMap::new();
         for drop in drops {
@@ -147,7 +148,7 @@ impl<'a> Facts<'a> {
         }
         let what = if self.case.question.protocol == Protocol::Tcp { "SYN" } else { "packets" };
         let rejected = matches!(rule, RuleNow::Stops { branch, .. } if branch.reject_with.is_some());
-        let mut reasons: Vec<Reason> = merged
+        merged
             .into_iter()
             .map(|((node, flow, reason), (count, last))| {
                 let reason =
@@ -159,9 +160,7 @@ impl<'a> Facts<'a> {
                     observed_at: Some(last),
                 }
             })
-            .collect();
-        reasons.sort_by(|a, b| b.observed_at.cmp(&a.observed_at).then_with(|| a.text.cmp(&b.text)));
-        reasons
+            .collect()
     }
 }
 
