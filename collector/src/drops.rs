@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use cluster::Cluster;
-use model::{DropRecord, Key, Timestamp};
+use diagnose::{DropCauses, Likely};
+use model::{DropRecord, Key, ObjectSet, Timestamp};
 use proto::{convert, v1};
 use store::Query;
 use tokio::sync::{broadcast, mpsc, watch};
 use tonic::Status;
 
 use crate::archive::{Archive, window_start};
-use crate::explain::{WINDOW, duration};
+use crate::causes::{self, Causes, WALK_HOLDS_MS, Walks};
+use crate::explain::{WINDOW, duration, thinking};
 use crate::metrics::Metrics;
 use crate::names::{NamedDrop, Names};
 
@@ -23,6 +25,9 @@ const LOOKED_AT: usize = 50_000;
 /// Bytes of one filter.
 const FILTER_BYTES: usize = 512;
 
+/// Flows whose walks are kept for one watcher, some KB each. A node walks at most twenty a second, and mostly none.
+const WATCHED_FLOWS: usize = 4_096;
+
 /// Drops waiting to be sent to one watcher.
 const WAITING: usize = 256;
 
@@ -34,7 +39,8 @@ pub(crate) struct Filter {
     service: Option<Key>,
     namespace: Option<String>,
     reason: Option<String>,
-    by_cause: bool,
+    /// A cause, by its catalogue id.
+    cause: Option<&'static str>,
 }
 
 impl Filter {
@@ -60,34 +66,22 @@ impl Filter {
             service: key("service", &request.service)?,
             namespace: text(&request.namespace),
             reason: text(&request.reason),
-            by_cause: !request.cause.is_empty(),
+            cause: causes::asked(&request.cause)?,
         })
     }
 
+    /// Whether a drop is wanted, its cause left aside: that is dearer to tell.
     fn fits(&self, record: &DropRecord, names: &NamedDrop) -> bool {
-        !self.by_cause
-            && self.node.as_ref().is_none_or(|node| *node == record.id.node)
+        self.node.as_ref().is_none_or(|node| *node == record.id.node)
             && self.reason.as_ref().is_none_or(|reason| reason.eq_ignore_ascii_case(&record.reason))
             && self.pod.as_ref().is_none_or(|pod| names.concerns_pod(pod))
             && self.service.as_ref().is_none_or(|service| names.service.as_ref() == Some(service))
             && self.namespace.as_ref().is_none_or(|namespace| names.concerns_namespace(namespace))
     }
 
-    fn apply(&self, record: &DropRecord, names: &Names, now: Timestamp) -> Option<v1::Drop> {
-        let named = names.drop(record);
-        self.fits(record, &named).then(|| convert::list_drop(record, named.into_wire(), now))
-    }
-
-    /// What a caller must know about the list.
-    fn not_checked(&self) -> Vec<v1::NotChecked> {
-        if !self.by_cause {
-            return Vec::new();
-        }
-        vec![v1::NotChecked {
-            what: "causes of single drops".to_owned(),
-            why: "a drop alone does not tell its cause, so none is listed for one".to_owned(),
-            remedy: "ask about the connection: why-dropped SRC DST".to_owned(),
-        }]
+    /// Whether a drop with this cause is wanted.
+    fn fits_cause(&self, cause: Option<Likely>) -> bool {
+        self.cause.is_none_or(|wanted| cause.is_some_and(|cause| cause.id == wanted))
     }
 }
 
@@ -113,21 +107,56 @@ pub(crate) async fn list(
     let filter = Filter::read(request)?;
     let window = duration("since", &request.since, WINDOW)?;
     let now = cluster::now();
-    let query = Query { node: filter.node.clone(), ..Query::since(window_start(now, window), LOOKED_AT) };
+    let since = window_start(now, window);
+    // What lies before the window is not listed, but may hold the walk of a flow that is.
+    let from = since.minus_ms(WALK_HOLDS_MS);
+    let query = Query { node: filter.node.clone(), ..Query::since(from, LOOKED_AT) };
     let found = archive.query(query).await.map_err(|error| unavailable(&error))?;
-    let names = Names::of(&cluster.snapshot());
-    let mut fitting = found.records.iter().filter_map(|record| filter.apply(record, &names, now));
-    let drops: Vec<v1::Drop> = fitting.by_ref().take(LISTED).collect();
-    let omitted = fitting.count() as u64;
-    let mut not_checked = filter.not_checked();
-    if found.cut > 0 {
-        not_checked.push(v1::NotChecked {
-            what: format!("{} older records", found.cut),
+    let objects = cluster.snapshot();
+    let cut = found.cut;
+    let mut list = thinking(move || listed(&filter, &found.records, objects, since, now)).await?;
+    if cut > 0 {
+        list.not_checked.push(v1::NotChecked {
+            what: format!("{cut} older records"),
             why: format!("only the newest {LOOKED_AT} are looked at"),
             remedy: "look back less far, or at one node".to_owned(),
         });
     }
-    Ok(v1::ListDropsResponse { drops, omitted: u32::try_from(omitted).unwrap_or(u32::MAX), not_checked })
+    Ok(list)
+}
+
+/// The records that fit, newest first as they come.
+fn listed(
+    filter: &Filter,
+    records: &[DropRecord],
+    objects: Arc<ObjectSet>,
+    since: Timestamp,
+    now: Timestamp,
+) -> v1::ListDropsResponse {
+    let names = Names::of(&objects);
+    let mut causes = Causes::new(objects);
+    let mut walks = Walks::at_most(LOOKED_AT);
+    let mut walked: Vec<Option<&DropRecord>> = records.iter().rev().map(|record| walks.of(record)).collect();
+    walked.reverse();
+    let mut list = v1::ListDropsResponse::default();
+    for (record, walked) in records.iter().zip(walked).filter(|(record, _)| record.last_at >= since) {
+        let named = names.drop(record);
+        if !filter.fits(record, &named) {
+            continue;
+        }
+        let full = list.drops.len() >= LISTED;
+        let cause = if full && filter.cause.is_none() { None } else { causes.of(record, walked, now) };
+        if !filter.fits_cause(cause) {
+            continue;
+        }
+        if full {
+            list.omitted = list.omitted.saturating_add(1);
+        } else {
+            list.drops.push(convert::list_drop(record, named.into_wire(cause), now));
+        }
+    }
+    list.not_checked.extend(causes.not_told());
+    list
 }
 
 fn unavailable(error: &crate::archive::Failure) -> Status {
@@ -138,6 +167,8 @@ fn unavailable(error: &crate::archive::Failure) -> Status {
 #[derive(Debug)]
 pub(crate) struct Watch {
     filter: Filter,
+    /// Until it has begun: whoever holds it keeps the store open.
+    archive: Option<Archive>,
     feed: broadcast::Receiver<Arc<DropRecord>>,
     cluster: Arc<Cluster>,
     metrics: Arc<Metrics>,
@@ -154,12 +185,8 @@ impl Watch {
         request: &v1::ListDropsRequest,
     ) -> Result<Self, Status> {
         let filter = Filter::read(request)?;
-        if filter.by_cause {
-            return Err(Status::invalid_argument(
-                "cause: a drop alone does not tell its cause; ask about the connection instead",
-            ));
-        }
-        Ok(Self { filter, feed: archive.feed(), cluster, metrics, stopping })
+        let (feed, archive) = (archive.feed(), Some(archive.clone()));
+        Ok(Self { filter, archive, feed, cluster, metrics, stopping })
     }
 
     /// Sends drops until the caller goes away or the collector stops. Runs in the background.
@@ -173,9 +200,27 @@ impl Watch {
         sent
     }
 
+    /// The walks of flows that were dropped just before. Without them the first records would lack a cause; no more.
+    async fn walks(&mut self) -> Walks<Arc<DropRecord>> {
+        let since = cluster::now().minus_ms(WALK_HOLDS_MS);
+        let mut walks = Walks::at_most(WATCHED_FLOWS);
+        let Some(archive) = self.archive.take() else { return walks };
+        let query = Query { node: self.filter.node.clone(), ..Query::since(since, LOOKED_AT) };
+        match archive.query(query).await {
+            Ok(found) => {
+                for record in found.records.into_iter().rev().filter(|record| record.walk.is_some()) {
+                    walks.of(Arc::new(record));
+                }
+            }
+            Err(error) => tracing::warn!(%error, "earlier walks could not be read for a watcher"),
+        }
+        walks
+    }
+
     async fn run(&mut self, events: &mpsc::Sender<Result<v1::DropEvent, Status>>) {
         let mut changed = self.cluster.changed();
-        let mut names = Names::of(&self.cluster.snapshot());
+        let mut watched = Some(Watched::of(self.cluster.snapshot()));
+        let mut walks = self.walks().await;
         loop {
             let received = tokio::select! {
                 () = stopped(&mut self.stopping) => {
@@ -187,11 +232,28 @@ impl Watch {
             };
             let event = match received {
                 Ok(record) => {
-                    if changed.has_changed().unwrap_or(false) {
-                        changed.mark_unchanged();
-                        names = Names::of(&self.cluster.snapshot());
-                    }
-                    let Some(drop) = self.filter.apply(&record, &names, cluster::now()) else { continue };
+                    let walked = walks.of(Arc::clone(&record));
+                    let renewed = changed.has_changed().unwrap_or(false);
+                    changed.mark_unchanged();
+                    let known = watched.take().filter(|_| !renewed);
+                    let objects = self.cluster.snapshot();
+                    let filter = self.filter.clone();
+                    let told = thinking(move || {
+                        let mut watched = known.unwrap_or_else(|| Watched::of(objects));
+                        let drop = watched.drop(&filter, &record, walked.as_deref(), cluster::now());
+                        (watched, drop)
+                    });
+                    let drop = match told.await {
+                        Ok((known, drop)) => {
+                            watched = Some(known);
+                            drop
+                        }
+                        Err(status) => {
+                            let _ = events.send(Err(status)).await;
+                            return;
+                        }
+                    };
+                    let Some(drop) = drop else { continue };
                     v1::drop_event::Event::Drop(drop)
                 }
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
@@ -204,6 +266,35 @@ impl Watch {
                 return;
             }
         }
+    }
+}
+
+/// Names and causes by the objects of one moment.
+struct Watched {
+    names: Names,
+    causes: DropCauses,
+}
+
+impl Watched {
+    fn of(objects: Arc<ObjectSet>) -> Self {
+        Self { names: Names::of(&objects), causes: DropCauses::new(objects) }
+    }
+
+    /// A drop as the wire wants it, if it is wanted.
+    fn drop(
+        &mut self,
+        filter: &Filter,
+        record: &DropRecord,
+        walked: Option<&DropRecord>,
+        now: Timestamp,
+    ) -> Option<v1::Drop> {
+        let named = self.names.drop(record);
+        if !filter.fits(record, &named) {
+            return None;
+        }
+        let walk = walked.and_then(|walked| walked.walk.as_deref());
+        let cause = self.causes.of(record, walk, now);
+        filter.fits_cause(cause).then(|| convert::list_drop(record, named.into_wire(cause), now))
     }
 }
 

@@ -191,7 +191,9 @@ impl Explainer {
 }
 
 /// Runs what may take milliseconds of computing where it holds up nobody.
-async fn thinking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+pub(crate) async fn thinking<T: Send + 'static>(
+    call: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Status> {
     tokio::task::spawn_blocking(call)
         .await
         .map_err(|_| Status::internal("answering this question failed; the collector's log says where"))

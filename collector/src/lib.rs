@@ -8,6 +8,7 @@
 mod admin;
 mod app;
 mod archive;
+mod causes;
 pub mod config;
 mod drops;
 mod explain;

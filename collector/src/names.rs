@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use diagnose::Likely;
 use model::{DropRecord, Key, NetnsOwner, ObjectSet};
 use proto::convert::DropNames;
 
@@ -112,16 +113,16 @@ impl NamedDrop {
         self.pods().chain(&self.service).any(|key| key.namespace == namespace)
     }
 
-    /// The names as the wire wants them.
-    pub(crate) fn into_wire(self) -> DropNames {
+    /// The names as the wire wants them, with the likely cause.
+    pub(crate) fn into_wire(self, cause: Option<Likely>) -> DropNames {
         let text = |key: Option<Key>| key.map(|key| key.to_string()).unwrap_or_default();
         DropNames {
             netns_pod: text(self.netns_pod),
             source: self.source,
             destination: self.destination,
             service: text(self.service),
-            cause_id: String::new(),
-            cause: String::new(),
+            cause_id: cause.map(|cause| cause.id.to_owned()).unwrap_or_default(),
+            cause: cause.map(|cause| cause.slug.to_owned()).unwrap_or_default(),
         }
     }
 

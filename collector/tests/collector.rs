@@ -7,8 +7,8 @@ mod lab;
 
 use std::time::{Duration, Instant};
 
-use lab::{Agent, BOUND, Lab, address, boot, record, rules};
-use model::{NetnsOwner, Probe};
+use lab::{Agent, BOUND, Lab, address, boot, record, rejected, rules};
+use model::{NetnsOwner, Probe, Timestamp};
 use proto::v1;
 use proto::v1::collector_message;
 use tokio::time::timeout;
@@ -235,6 +235,54 @@ async fn drops_are_listed_with_names_and_filtered_by_them() {
         (error.code(), error.message()),
         (Code::InvalidArgument, "pod: `client` is not NAMESPACE/NAME")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drops_carry_their_likely_cause_and_are_filtered_by_it() {
+    let lab = Lab::start().await;
+    let mut agent = lab.agent("node-1").await;
+    let mut old = rejected(1);
+    (old.first_at, old.last_at) = (Timestamp(old.last_at.0 - 300_000), Timestamp(old.last_at.0 - 300_000));
+    // The second of a flow is not walked again; the third has a reason that tells no cause.
+    let mut again = rejected(3);
+    (again.walk, again.count) = (None, 9);
+    agent.deliver(&[old, rejected(2), again, record(4, "10.96.12.7:80")]).await;
+    let all = list(&lab, v1::ListDropsRequest::default()).await;
+    let causes: Vec<(u32, &str, &str)> =
+        all.iter().map(|drop| (drop.count, drop.cause_id.as_str(), drop.cause.as_str())).collect();
+    assert_eq!(causes.len(), 4, "{causes:?}");
+    let s3 = |count| (count, "S3", "selector-matches-nothing");
+    assert_eq!(causes.iter().filter(|cause| **cause == s3(3)).count(), 1, "{causes:?}");
+    assert_eq!(causes.iter().filter(|cause| **cause == s3(9)).count(), 1, "{causes:?}");
+    // One to another Service, and one from before the objects were as they are.
+    assert_eq!(causes.iter().filter(|cause| **cause == (3, "", "")).count(), 2, "{causes:?}");
+
+    let by = |cause: &str| v1::ListDropsRequest { cause: cause.into(), ..v1::ListDropsRequest::default() };
+    for (cause, count) in [("S3", 2), ("s3", 2), ("Selector-Matches-Nothing", 2), ("N1", 0)] {
+        assert_eq!(list(&lab, by(cause)).await.len(), count, "{cause}");
+    }
+    let wrong = [
+        (
+            "selector-matches-nothin",
+            "cause: no cause `selector-matches-nothin`; did you mean `selector-matches-nothing`? \
+             `why-dropped causes` lists them all",
+        ),
+        ("the weather", "cause: no cause `the weather`; `why-dropped causes` lists them"),
+    ];
+    let mut queries = lab.queries().await;
+    for (cause, text) in wrong {
+        let error = queries.list_drops(by(cause)).await.unwrap_err();
+        assert_eq!((error.code(), error.message()), (Code::InvalidArgument, text));
+        assert_eq!(queries.watch_drops(by(cause)).await.unwrap_err().message(), text);
+    }
+
+    let mut events = queries.watch_drops(by("S3")).await.unwrap().into_inner();
+    let mut later = rejected(6);
+    (later.walk, later.count) = (None, 11);
+    agent.deliver(&[record(5, "10.96.12.7:80"), later]).await;
+    let event = timeout(BOUND, events.message()).await.unwrap().unwrap().unwrap().event;
+    let Some(v1::drop_event::Event::Drop(drop)) = event else { panic!("expected a drop, got {event:?}") };
+    assert_eq!((drop.count, drop.cause_id.as_str()), (11, "S3"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -232,6 +232,21 @@ pub fn record(sequence: u64, destination: &str) -> DropRecord {
     }
 }
 
+/// The same to `shop/empty`, by kube-proxy's rule for want of endpoints, walked when it happened.
+pub fn rejected(sequence: u64) -> DropRecord {
+    let record = record(sequence, "10.96.12.8:80");
+    let packet = Packet {
+        origin: model::Origin::Pod,
+        in_interface: record.in_interface.clone(),
+        protocol: record.tuple.protocol,
+        src: record.tuple.src,
+        src_port: Some(record.last_src_port),
+        dst: record.tuple.dst,
+    };
+    let walk = walk(packet, Outcome::Rejected, record.tuple.dst, Some(reject_rule()));
+    DropRecord { walk: Some(Box::new(walk)), ..record }
+}
+
 /// What kube-proxy's rules of node-1 do: `shop/api` is translated, `shop/empty` is rejected.
 pub fn rules(probe: &Probe) -> ProbeOutcome {
     let packet = match probe {
