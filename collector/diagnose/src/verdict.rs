@@ -85,6 +85,8 @@ pub(crate) fn answer(facts: &Facts<'_>, units: &Units, found: &[Finding], gaps: 
     } else {
         format!("{}; {}.", first.inner.title, odds(units, &failing))
     };
+    // The evidence that the deciding finding argues with. Rules that were walked and let the packet pass are no evidence
+    // for a stop behind them: a denial on a node that could not be asked stays predicted, whatever was seen before it.
     Head { summary, verdict, certainty: first.inner.certainty, basis: first.inner.basis() }
 }
 

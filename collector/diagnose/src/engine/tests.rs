@@ -299,6 +299,16 @@ fn manifests_alone_show_a_denial() {
 }
 
 #[test]
+fn rules_that_let_it_pass_do_not_make_a_denial_behind_them_more_than_predicted() {
+    // node-1 was walked and sends it on; node-2, which would enforce the policy, is silent.
+    let case = Build::shop().isolates("shop", "default-deny").live().forwarded().silent("node-2", 180_000);
+    let explanation = diagnose(&case.case());
+    assert_eq!(first(&explanation), ("N1", Certainty::Likely, Basis::Objects));
+    assert_eq!((explanation.verdict, explanation.basis), (Verdict::Dropped, Basis::Objects));
+    assert!(explanation.not_checked.iter().any(|gap| gap.to_string().contains("node-2")));
+}
+
+#[test]
 fn a_rule_for_the_other_pod_is_not_taken_for_this_direction() {
     // Both ends share node-1; egress and ingress deny, and the engine's rule stands for the destination.
     let mut engine = rule_ref("KUBE-POD-FW-N6X", "-j DROP", "kube-router");
