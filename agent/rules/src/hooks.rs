@@ -39,6 +39,16 @@ pub struct Base {
     pub kind: Kind,
 }
 
+/// Where connection tracking looks at what arrives or is sent (`NF_IP_PRI_CONNTRACK`).
+const CONNTRACK: i32 = -200;
+
+impl Base {
+    /// Whether connection tracking has seen every packet that comes here.
+    pub const fn after_tracking(self) -> bool {
+        self.priority > CONNTRACK || !matches!(self.hook, Hook::Prerouting | Hook::Output)
+    }
+}
+
 impl Hook {
     /// The kernel's word, as iptables names its built-in chains.
     pub const fn word(self) -> &'static str {

@@ -141,8 +141,12 @@ pub enum Test {
     Mark(Masked),
     /// Connection mark: `mark & mask == value`.
     ConnMark(Masked),
-    /// Connection state or translation status, any of.
+    /// Connection state or translation, any of.
     CtState(CtStates),
+    /// Whether the connection was ever answered (`--ctstatus SEEN_REPLY`, `ASSURED`).
+    CtAnswered,
+    /// Protocol of the connection.
+    CtProtocol(u8),
     /// Direction of the connection: true for the original one.
     CtOriginal(bool),
     /// Destination before translation.
@@ -166,9 +170,9 @@ pub enum Test {
     Icmp,
     /// Port of a bridge, where the packet crosses one.
     BridgePort(Span),
-    /// Asks a list of addresses seen before.
+    /// Asks a list of addresses seen before (`-m recent`).
     SeenBefore,
-    /// The sending socket's owner.
+    /// The sending socket's owner; negated only if every option is.
     SocketOwner(Span),
     /// Link-layer destination kind as the receiving host sees it.
     PacketType(PacketType),

@@ -33,6 +33,9 @@ pub(crate) struct Passing {
     pub(crate) output: Device,
     pub(crate) mark: u32,
     pub(crate) ct_mark: u32,
+    /// Whether connection tracking has had its turn.
+    pub(crate) tracked: bool,
+    /// Whether it is exempt from connection tracking.
     pub(crate) untracked: bool,
     /// Whether its destination was translated.
     pub(crate) translated: bool,
@@ -58,11 +61,17 @@ impl Passing {
             output: Device::Absent,
             mark: 0,
             ct_mark: 0,
+            tracked: false,
             untracked: false,
             translated: false,
             masqueraded: false,
             dst_settled: false,
             src_settled: false,
         }
+    }
+
+    /// Whether it belongs to a connection rules can ask about (`nf_ct_get`).
+    pub(crate) const fn has_connection(&self) -> bool {
+        self.tracked && !self.untracked
     }
 }

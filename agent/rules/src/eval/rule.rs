@@ -127,15 +127,19 @@ impl Walker<'_> {
                 way.packet.mark = (way.packet.mark & !set.mask) ^ set.value;
                 way.record(Some(id), Action::Mark(way.packet.mark));
             }
-            Target::RestoreMark(mask) => {
-                way.packet.mark = (way.packet.mark & !mask) | (way.packet.ct_mark & mask);
-                way.record(Some(id), Action::Mark(way.packet.mark));
-            }
+            // Without a connection there is no mark of it to read or write (xt_connmark, `connmark_tg_shift`).
+            Target::SetConnMark(_) | Target::SaveMark(_) | Target::RestoreMark(_)
+                if !way.packet.has_connection() => {}
             Target::SetConnMark(set) => way.packet.ct_mark = (way.packet.ct_mark & !set.mask) ^ set.value,
             Target::SaveMark(mask) => {
                 way.packet.ct_mark = (way.packet.ct_mark & !mask) | (way.packet.mark & mask);
             }
-            Target::NoTrack => way.packet.untracked = true,
+            Target::RestoreMark(mask) => {
+                way.packet.mark = (way.packet.mark & !mask) | (way.packet.ct_mark & mask);
+                way.record(Some(id), Action::Mark(way.packet.mark));
+            }
+            // What is tracked already stays so, as what a host sends to itself (xt_CT, `xt_ct_target`).
+            Target::NoTrack => way.packet.untracked |= !way.packet.tracked,
             Target::Unknown(text) => return self.unmodelled(way, id, rule, rules, rules.text(*text)),
         }
         Flow::On

@@ -25,6 +25,7 @@ impl Walker<'_> {
         }
         while let Some(entry) = self.chains.get(way.entry) {
             if entry.base.hook == hook && consulted(entry.base, &way.packet) {
+                way.packet.tracked |= entry.base.after_tracking();
                 way.running = true;
                 way.frames.clear();
                 way.frames.push(super::Frame { chain: entry.chain, next: 0 });

@@ -5,7 +5,9 @@
 use ipnet::IpNet;
 use model::flow::Protocol;
 
-use crate::ir::{AddressTypes, Chance, CtStates, Interface, Match, PacketType, Rule, RuleSet, Side, Test};
+use crate::ir::{
+    AddressTypes, Chance, CtStates, Interface, Match, PacketType, Rule, RuleSet, Side, Target, Test,
+};
 use crate::network::{Network, Tri};
 use crate::packet::{Device, Passing};
 
@@ -26,7 +28,13 @@ pub(super) enum Holds {
 pub(super) fn holds(rules: &RuleSet, rule: &Rule, packet: &Passing, network: &Network) -> Holds {
     let mut result = Holds::Yes;
     for item in rules.matches_of(rule) {
-        if let Test::Chance(Chance::Sometimes) = item.test {
+        let by_chance = match item.test {
+            Test::Chance(Chance::Sometimes) => true,
+            // Whom a sender was sent to before decides among ways that are all taken; a verdict by it is open.
+            Test::SeenBefore => matches!(rule.target, Target::Jump(_) | Target::Goto(_)),
+            _ => false,
+        };
+        if by_chance {
             if result == Holds::Yes {
                 result = Holds::Sometimes;
             }
@@ -44,9 +52,20 @@ pub(super) fn holds(rules: &RuleSet, rule: &Rule, packet: &Passing, network: &Ne
 fn one(rules: &RuleSet, item: &Match, packet: &Passing, network: &Network) -> Tri {
     let tcp = packet.protocol == Protocol::Tcp;
     let truth = match &item.test {
+        // Without a connection they fail whether negated or not (`conntrack_mt`, `connmark_mt`).
+        Test::ConnMark(_)
+        | Test::CtAnswered
+        | Test::CtProtocol(_)
+        | Test::CtOriginal(_)
+        | Test::CtOriginalDestination(_)
+        | Test::CtOriginalPort(_)
+            if !packet.has_connection() =>
+        {
+            return Tri::No;
+        }
         Test::Destination(net) => contains(net, packet.dst.ip()),
         Test::Source(net) => contains(net, packet.src),
-        Test::Protocol(number) => Tri::of(*number == packet.protocol.number()),
+        Test::Protocol(number) | Test::CtProtocol(number) => Tri::of(*number == packet.protocol.number()),
         Test::DestinationPort(range) => Tri::of(range.contains(packet.dst.port())),
         Test::Always | Test::Chance(Chance::Always) => Tri::Yes,
         Test::SourceRange(range) => Tri::of(range.0 <= packet.src && packet.src <= range.1),
@@ -65,29 +84,28 @@ fn one(rules: &RuleSet, item: &Match, packet: &Passing, network: &Network) -> Tr
         Test::Mark(wanted) => Tri::of(packet.mark & wanted.mask == wanted.value),
         Test::ConnMark(wanted) => Tri::of(packet.ct_mark & wanted.mask == wanted.value),
         Test::CtState(wanted) => Tri::of(wanted.0 & states(packet) != 0),
-        Test::CtOriginal(original) => Tri::of(*original && !packet.untracked),
-        Test::CtOriginalDestination(net) if !packet.untracked => contains(net, packet.original.ip()),
-        Test::CtOriginalPort(range) if !packet.untracked => Tri::of(range.contains(packet.original.port())),
+        Test::CtOriginal(original) => Tri::of(*original),
+        Test::CtOriginalDestination(net) => contains(net, packet.original.ip()),
+        Test::CtOriginalPort(range) => Tri::of(range.contains(packet.original.port())),
         Test::SourceType(types) => address_type(*types, packet.src, network),
         Test::DestinationType(types) => address_type(*types, packet.dst.ip(), network),
-        // An untracked packet has no connection to compare with; nobody was seen before the first packet.
-        Test::CtOriginalDestination(_)
-        | Test::CtOriginalPort(_)
-        | Test::Chance(Chance::Never)
-        | Test::Icmp
-        | Test::SeenBefore => Tri::No,
+        Test::Chance(Chance::Never) | Test::CtAnswered => Tri::No,
+        // It wants the protocol as well, and negated no less (`icmp_match`).
+        Test::Icmp => return Tri::No,
         Test::TcpFlags { mask, set } => Tri::of(tcp && SYN & mask == *set),
         Test::BridgePort(_) => match network.is_bridge(&packet.input) {
             _ if packet.local_sender => Tri::No,
             Tri::No => Tri::No,
             _ => Tri::Unknown,
         },
-        // A forwarded packet belongs to no socket of this host (xt_owner, `owner_mt`).
-        Test::SocketOwner(_) if !packet.local_sender => return Tri::No,
+        // A forwarded packet belongs to no socket of this host: only all options negated fit it (xt_owner, `owner_mt`).
+        Test::SocketOwner(_) if !packet.local_sender => Tri::No,
         Test::PacketType(kind) if !packet.local_sender => Tri::of(*kind == PacketType::Unicast),
-        Test::Chance(Chance::Sometimes) | Test::SocketOwner(_) | Test::PacketType(_) | Test::Unknown(_) => {
-            Tri::Unknown
-        }
+        Test::Chance(Chance::Sometimes)
+        | Test::SeenBefore
+        | Test::SocketOwner(_)
+        | Test::PacketType(_)
+        | Test::Unknown(_) => Tri::Unknown,
     };
     truth.not_if(item.negate)
 }
@@ -127,6 +145,10 @@ fn states(packet: &Passing) -> u8 {
     if packet.untracked {
         return CtStates::UNTRACKED;
     }
+    if !packet.tracked {
+        // Before connection tracking a packet is no part of anything (`conntrack_mt`).
+        return CtStates::INVALID;
+    }
     let mut states = CtStates::NEW;
     if packet.translated {
         states |= CtStates::DNAT;
@@ -139,6 +161,9 @@ fn states(packet: &Passing) -> u8 {
 
 /// `-m addrtype` looks an address up in the local table; whatever is not there is unicast (`inet_dev_addr_type`).
 fn address_type(types: AddressTypes, address: std::net::IpAddr, network: &Network) -> Tri {
+    if address.is_ipv6() {
+        return address_type_v6(types, address, network);
+    }
     let kind = if address.is_multicast() {
         AddressTypes::MULTICAST
     } else if network.is_broadcast(address) {
@@ -153,13 +178,33 @@ fn address_type(types: AddressTypes, address: std::net::IpAddr, network: &Networ
             Tri::Unknown => return Tri::Unknown,
         }
     };
-    if types.kinds & AddressTypes::OTHER != 0 && address.is_ipv6() && kind == AddressTypes::UNICAST {
-        // For IPv6 the main table decides between unicast and unreachable.
-        return Tri::Unknown;
-    }
     if types.limited && kind == AddressTypes::LOCAL {
         // Whether it is an address of that very interface is not looked up.
         return Tri::Unknown;
     }
     Tri::of(types.kinds & kind != 0)
 }
+
+/// For IPv6 all kinds asked for must hold, and an address of this host is unicast as well (`match_type6`).
+fn address_type_v6(types: AddressTypes, address: std::net::IpAddr, network: &Network) -> Tri {
+    let asked = |kind: u8| types.kinds & kind != 0;
+    let multicast = address.is_multicast();
+    let unicast = !multicast && !address.is_unspecified();
+    if (asked(AddressTypes::MULTICAST) && !multicast)
+        || (asked(AddressTypes::UNICAST) && !unicast)
+        || asked(AddressTypes::BROADCAST)
+    {
+        return Tri::No;
+    }
+    let local = if asked(AddressTypes::LOCAL) { network.is_local(address) } else { Tri::No };
+    match local {
+        Tri::Yes if !types.limited => Tri::Yes,
+        // Whether it is an address of that very interface is not looked up, nor what the main table refuses.
+        Tri::Yes | Tri::Unknown => Tri::Unknown,
+        Tri::No if asked(AddressTypes::OTHER) => Tri::Unknown,
+        Tri::No => Tri::of(!asked(AddressTypes::LOCAL)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

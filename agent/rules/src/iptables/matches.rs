@@ -79,7 +79,7 @@ fn extension(
         "recent" => return recent(words, matches),
         "physdev" => return bridge_port(words, start, matches),
         "owner" => {
-            let negate = skip_options(words);
+            let negate = all_negated(words);
             matches.push(Match { negate, test: Test::SocketOwner(span(start, words.offset())) });
             return Ok(());
         }
@@ -128,15 +128,15 @@ fn option(
         ("mark", "--mark") => masked(take(words)?).map(Test::Mark),
         ("connmark", "--mark") => masked(take(words)?).map(Test::ConnMark),
         ("conntrack", "--ctstate") | ("state", "--state") => states(take(words)?).map(Test::CtState),
-        ("conntrack", "--ctstatus") => status(take(words)?).map(Test::CtState),
+        ("conntrack", "--ctstatus") => status(take(words)?),
         ("conntrack", "--ctdir") => Some(Test::CtOriginal(take(words)? == "ORIGINAL")),
-        ("conntrack", "--ctproto") => protocol(take(words)?).map(Test::Protocol),
+        ("conntrack", "--ctproto") => protocol(take(words)?).map(Test::CtProtocol),
         ("conntrack", "--ctorigdst") => network(take(words)?, family).map(Test::CtOriginalDestination),
         ("conntrack", "--ctorigdstport") => ports(take(words)?).map(Test::CtOriginalPort),
         ("addrtype", "--src-type" | "--dst-type") => {
             let kinds = address_types(take(words)?);
-            let limited = ahead(words).is_some_and(|next| next.starts_with("--limit-iface"));
-            if limited {
+            let limited = limited(&mut words.clone());
+            if ahead(words).is_some_and(limits) {
                 words.next();
             }
             kinds.map(|kinds| {
@@ -163,6 +163,21 @@ fn option(
     }))
 }
 
+/// Whether an address type is looked up on one interface only: said once, last, for both types.
+fn limited(words: &mut Words<'_>) -> bool {
+    while let Some(next) = ahead(words) {
+        if limits(next) {
+            return true;
+        }
+        words.next();
+    }
+    false
+}
+
+fn limits(option: &str) -> bool {
+    option.starts_with("--limit-iface")
+}
+
 /// Ports and flags, which may also follow `-p tcp` without `-m`.
 fn transport_option(words: &mut Words<'_>, option: &str, start: usize) -> Result<Option<Test>, Refusal> {
     Ok(Some(match option {
@@ -179,6 +194,10 @@ fn transport_option(words: &mut Words<'_>, option: &str, start: usize) -> Result
             (Some(mask), Some(set)) => Test::TcpFlags { mask, set },
             _ => unknown(words, start),
         },
+        "--icmp-type" | "--icmpv6-type" => {
+            value(words)?;
+            Test::Icmp
+        }
         "--comment" => {
             value(words)?;
             Test::Always
@@ -225,7 +244,7 @@ fn statistic(words: &mut Words<'_>, start: usize, matches: &mut Vec<Match>) -> R
     Ok(())
 }
 
-/// `-m recent`: nobody has been seen before a first packet, and remembering it always succeeds.
+/// `-m recent`: whether the sender was seen before no rule tells; remembering it always succeeds.
 fn recent(words: &mut Words<'_>, matches: &mut Vec<Match>) -> Result<(), Refusal> {
     let mut negate = false;
     let mut test = Test::Always;
@@ -279,13 +298,25 @@ fn ahead<'t>(words: &mut Words<'t>) -> Option<&'t str> {
     if basic { None } else { Some(next) }
 }
 
-/// Passes over everything that belongs to the extension; tells whether one `!` stood first.
-fn skip_options(words: &mut Words<'_>) -> bool {
-    let negate = ahead(words) == Some("!");
+/// Passes over everything that belongs to the extension.
+fn skip_options(words: &mut Words<'_>) {
     while ahead(words).is_some() {
         words.next();
     }
-    negate
+}
+
+/// The same; tells whether a `!` stood before every option.
+fn all_negated(words: &mut Words<'_>) -> bool {
+    let (mut all, mut negate) = (true, false);
+    while let Some(next) = ahead(words) {
+        match next {
+            "!" => negate = true,
+            option if option.starts_with("--") => all &= std::mem::take(&mut negate),
+            _ => {}
+        }
+        words.next();
+    }
+    all
 }
 
 /// Passes over the values of an option.

@@ -95,7 +95,7 @@ fn destination(text: &str) -> Option<(Option<IpAddr>, Option<u16>)> {
 fn set_mark(words: &mut Words<'_>) -> Option<Masked> {
     let name = words.word()?;
     let value = words.word()?;
-    Some(match name {
+    let set = Some(match name {
         "--set-xmark" => masked(value)?,
         "--set-mark" => {
             let set = masked(value)?;
@@ -105,7 +105,9 @@ fn set_mark(words: &mut Words<'_>) -> Option<Masked> {
         "--or-mark" => Masked { value: number(value)?, mask: number(value)? },
         "--xor-mark" => Masked { value: number(value)?, mask: 0 },
         _ => return None,
-    })
+    });
+    // A connection mark may be shifted as well, which is not modelled.
+    set.filter(|_| words.next().is_none())
 }
 
 /// `-j CONNMARK`; saving and restoring with one mask for both marks, as everybody writes it.
@@ -117,7 +119,7 @@ fn connection_mark(words: &mut Words<'_>) -> Option<Target> {
             let nfmask = option(&mut first.clone(), "--nfmask").map_or(Some(u32::MAX), number)?;
             let ctmask = option(&mut first.clone(), "--ctmask").map_or(Some(u32::MAX), number)?;
             let mask = option(&mut first, "--mask").map_or(Some(u32::MAX), number)?;
-            if nfmask != ctmask {
+            if nfmask != ctmask || words.clone().any(|word| words.text(word).ends_with("-shift-mark")) {
                 return None;
             }
             let mask = mask & nfmask;

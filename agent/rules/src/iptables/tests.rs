@@ -165,12 +165,6 @@ fn targets() {
     check_target("-j MASQUERADE --random-fully", &Target::Masquerade);
     check_target("-j SNAT --to-source 10.0.0.1", &Target::Snat);
     check_target("-j REDIRECT --to-ports 15001", &Target::Redirect(Some(15001)));
-    check_target("-j MARK --set-xmark 0x4000/0x0", &Target::SetMark(Masked { value: 0x4000, mask: 0 }));
-    check_target("-j MARK --set-mark 0x1/0xf0", &Target::SetMark(Masked { value: 1, mask: 0xf1 }));
-    check_target("-j MARK --or-mark 0x4000", &Target::SetMark(Masked { value: 0x4000, mask: 0x4000 }));
-    check_target("-j MARK --and-mark 0xff", &Target::SetMark(Masked { value: 0, mask: !0xff }));
-    check_target("-j CONNMARK --save-mark --nfmask 0xf --ctmask 0xf", &Target::SaveMark(0xf));
-    check_target("-j CONNMARK --restore-mark", &Target::RestoreMark(u32::MAX));
     check_target("-j NFLOG --nflog-group 100", &Target::Continue);
     check_target("-j CT --notrack", &Target::NoTrack);
     check_target("-j CT --zone 1", &Target::Continue);
@@ -184,6 +178,44 @@ fn targets() {
         "-j MARK --odd 1",
     ] {
         assert!(matches!(rule_in(Family::Ipv4, unknown).2, Target::Unknown(_)), "{unknown}");
+    }
+}
+
+/// Every way to set a mark comes to `mark = (mark & !mask) ^ value`, as `iptables -S` itself prints it.
+#[test]
+fn all_ways_to_set_a_mark() {
+    for (words, value, mask) in [
+        ("--set-xmark 0x4/0xf0", 0x4, 0xf0),
+        ("--set-xmark 0x4", 0x4, u32::MAX),
+        ("--set-mark 0x4/0xf0", 0x4, 0xf4),
+        ("--set-mark 0x4", 0x4, u32::MAX),
+        ("--set-mark 4", 0x4, u32::MAX),
+        ("--and-mark 0x4", 0x0, 0xffff_fffb),
+        ("--or-mark 0x4", 0x4, 0x4),
+        ("--xor-mark 0x4", 0x4, 0x0),
+    ] {
+        let set = Masked { value, mask };
+        check_target(&format!("-j MARK {words}"), &Target::SetMark(set));
+        check_target(&format!("-j CONNMARK {words}"), &Target::SetConnMark(set));
+    }
+    for (words, target) in [
+        ("--save-mark", Target::SaveMark(u32::MAX)),
+        ("--save-mark --mask 0xff", Target::SaveMark(0xff)),
+        ("--save-mark --nfmask 0xf0 --ctmask 0xf0", Target::SaveMark(0xf0)),
+        ("--restore-mark", Target::RestoreMark(u32::MAX)),
+        ("--restore-mark --mask 0xff", Target::RestoreMark(0xff)),
+        ("--restore-mark --nfmask 0xf0 --ctmask 0xf0", Target::RestoreMark(0xf0)),
+    ] {
+        check_target(&format!("-j CONNMARK {words}"), &target);
+    }
+    for unknown in [
+        "--set-xmark 0x4/0xf0 --left-shift-mark 4",
+        "--save-mark --nfmask 0xf --ctmask 0xff",
+        "--restore-mark --nfmask 0xf --ctmask 0xf --right-shift-mark 4",
+        "--set-mark x",
+    ] {
+        let target = rule_in(Family::Ipv4, &format!("-j CONNMARK {unknown}")).2;
+        assert!(matches!(target, Target::Unknown(_)), "{unknown}: {target:?}");
     }
 }
 

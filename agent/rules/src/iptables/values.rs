@@ -89,10 +89,8 @@ pub(in crate::iptables) fn states(text: &str) -> Option<CtStates> {
 }
 
 /// Of the status bits only those are modelled that a first packet certainly lacks.
-pub(in crate::iptables) fn status(text: &str) -> Option<CtStates> {
-    text.split(',')
-        .all(|word| matches!(word, "ASSURED" | "SEEN_REPLY"))
-        .then_some(CtStates(CtStates::ESTABLISHED))
+pub(in crate::iptables) fn status(text: &str) -> Option<Test> {
+    text.split(',').all(|word| matches!(word, "ASSURED" | "SEEN_REPLY")).then_some(Test::CtAnswered)
 }
 
 pub(in crate::iptables) fn address_types(text: &str) -> Option<u8> {

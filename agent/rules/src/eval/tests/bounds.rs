@@ -1,5 +1,6 @@
 //! What doubt may cost, and that a real rule set with a few doubtful rules is far from it.
 
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -34,12 +35,14 @@ fn many_doubts_end_in_bounded_work() {
 fn ends_that_double_with_every_doubt_are_cut() {
     const CALLS: usize = 40;
     const { assert!(CALLS < MAX_FORKS as usize, "or the bound on forks would do it") };
-    let numbers = || 0..CALLS;
-    let chains: String = numbers().map(|n| format!(":C{n} - [0:0]\n")).collect();
-    let called: String = numbers().map(|n| format!("-A A -m geoip --call {n} -j C{n}\n")).collect();
-    let ending = |n| ["DROP", "REJECT", "ACCEPT"][n % 3];
-    let each: String = numbers().map(|n| format!("-A C{n} -m geoip --end {n} -j {}\n", ending(n))).collect();
-    let rules = format!("{chains}-A FORWARD -m geoip --outer 1 -j A\n{called}{each}");
+    let mut rules = String::new();
+    for n in 0..CALLS {
+        writeln!(rules, ":C{n} - [0:0]").unwrap();
+    }
+    writeln!(rules, "-A FORWARD -m geoip --outer 1 -j A").unwrap();
+    for (n, ending) in (0..CALLS).zip(["DROP", "REJECT", "ACCEPT"].into_iter().cycle()) {
+        writeln!(rules, "-A A -m geoip --call {n} -j C{n}\n-A C{n} -m geoip --end {n} -j {ending}").unwrap();
+    }
     let state = node(&filter(&rules));
 
     let began = Instant::now();
@@ -89,24 +92,14 @@ fn five_doubtful_rules_leave_the_answer_of_a_large_rule_set_exact() {
     assert_eq!((lost.outcome, lost.branches.len()), (Outcome::Unknown, 3));
 }
 
-/// What a person reads: where it goes, whether and as whom.
-fn answer(walk: &Walk) -> Vec<(String, Outcome, Masquerade, Option<String>, Option<String>)> {
-    let branch = |branch: &model::walk::Branch| {
-        let dnat = branch.dnat_rule.as_ref().map(|rule| rule.text.clone());
-        (
-            branch.destination.to_string(),
-            branch.outcome,
-            branch.masquerade,
-            branch.out_interface.clone(),
-            dnat,
-        )
-    };
-    walk.branches.iter().map(branch).collect()
+/// What a person reads: where it goes, whether and as whom; the way there aside.
+fn answer(walk: &Walk) -> (Outcome, Vec<model::walk::Branch>) {
+    let branches = walk.branches.iter().map(|branch| model::walk::Branch { steps: vec![], ..branch.clone() });
+    (walk.outcome, branches.collect())
 }
 
 /// A node of 2,000 Services with three endpoints each, and these rules before all others of their chains.
 fn large(first: &[&str], first_of_filter: &[&str]) -> NodeState {
-    use std::fmt::Write as _;
     let (mut chains, mut services, mut of_services, mut of_endpoints) =
         (String::new(), String::new(), String::new(), String::new());
     for service in 0..2000 {
