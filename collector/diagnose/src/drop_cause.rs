@@ -20,8 +20,8 @@ use model::objects::{ContainerState, Pod, Service, ServicePort, TargetPort};
 use model::probe::ProbeOutcome;
 use model::question::{Destination, PortAsk, Source};
 use model::{
-    Answer, Case, DropRecord, Effect, ObjectSet, Outcome, Question, RuleRef, ServiceProxy, Timestamp, Tuple,
-    Walk,
+    Answer, Case, DropRecord, Effect, Key, ObjectSet, Outcome, Question, RuleRef, ServiceProxy, Timestamp,
+    Tuple, Walk,
 };
 
 use crate::causes::ALL;
@@ -155,6 +155,9 @@ fn candidates(
 fn by_walk(objects: &Arc<ObjectSet>, record: &DropRecord, walk: &Walk, now: Timestamp) -> Vec<Candidate> {
     let tuple = record.tuple;
     let mut case = case(objects, record, destination(objects, tuple), tuple.dst.port(), now);
+    if !matches!(case.question.destination, Destination::Service(_)) {
+        case.objects = Arc::new(around(objects, &case.question));
+    }
     // As fresh as can be: from when on it is proof, the findings say.
     case.drops.push(DropRecord {
         last_at: Timestamp(u64::MAX),
@@ -191,6 +194,41 @@ fn answer(case: &Case, record: &DropRecord, walk: &Walk, now: Timestamp) -> Opti
         NetnsOwner::Unknown => return None,
     };
     Some(Answer { probe, at: now, outcome: ProbeOutcome::Walk(Box::new(walk.clone())) })
+}
+
+/// What of the objects a question between two ends without a Service can turn on. Policies are arranged with all pods
+/// and Services of a set before they are evaluated, which would take milliseconds for each drop of a large cluster.
+fn around(objects: &ObjectSet, question: &Question) -> ObjectSet {
+    let to = match &question.destination {
+        Destination::Pod(key) => Some(key),
+        _ => None,
+    };
+    let ends: Vec<&Key> = question.source_pod().into_iter().chain(to).collect();
+    let mut set = ObjectSet {
+        origin: objects.origin.clone(),
+        current_at: objects.current_at,
+        coverage: objects.coverage,
+        nodes: objects.nodes.clone(),
+        gaps: objects.gaps.clone(),
+        ..ObjectSet::default()
+    };
+    for key in ends {
+        let within = key.namespace.as_str();
+        let cloned = |(key, pod): (&Key, &Pod)| (key.clone(), pod.clone());
+        set.pods.extend(objects.pods.get_key_value(key).map(cloned));
+        set.namespaces.extend(
+            objects.namespaces.get_key_value(within).map(|(name, found)| (name.clone(), found.clone())),
+        );
+        set.services.extend(
+            ObjectSet::in_namespace(&objects.services, within)
+                .map(|(key, service)| (key.clone(), service.clone())),
+        );
+        set.policies.extend(
+            ObjectSet::in_namespace(&objects.policies, within)
+                .map(|(key, policy)| (key.clone(), policy.clone())),
+        );
+    }
+    set
 }
 
 /// Why no socket of a pod took the packet, as far as objects tell.
