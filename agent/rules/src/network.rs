@@ -3,6 +3,8 @@
 //! It answers as the kernel's tables would, without rp_filter, source-address selection or next-hop reachability,
 //! which no rule can see. A part that was not read answers "unknown", never "no".
 
+mod selectors;
+
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -76,6 +78,8 @@ pub(crate) struct Network {
     tables: HashMap<(u32, Family), Vec<Route>>,
     rules: Vec<RoutingRule>,
     bridges: HashSet<String>,
+    /// Virtual routers and what belongs to them.
+    routed_apart: HashSet<String>,
     links_read: bool,
     addresses_unread: Option<Gap>,
     /// By family, IPv4 first.
@@ -101,6 +105,7 @@ impl Network {
             tables: HashMap::new(),
             rules: state.routing_rules.clone(),
             bridges: HashSet::new(),
+            routed_apart: HashSet::new(),
             links_read: !state.links.is_empty(),
             addresses_unread,
             routes_unread,
@@ -118,9 +123,14 @@ impl Network {
             let key = (Arc::from(address.interface.as_str()), Family::of(ip));
             network.first_address.entry(key).or_insert(ip);
         }
+        let routers: HashSet<u32> =
+            state.links.iter().filter(|link| link.kind == "vrf").map(|link| link.index).collect();
         for link in &state.links {
             if link.kind == "bridge" {
                 network.bridges.insert(link.name.clone());
+            }
+            if routers.contains(&link.index) || link.master.is_some_and(|master| routers.contains(&master)) {
+                network.routed_apart.insert(link.name.clone());
             }
         }
         for route in &state.routes {
@@ -164,6 +174,15 @@ impl Network {
             Device::Absent => Tri::No,
             Device::Named(name) if self.links_read => Tri::of(self.bridges.contains(&**name)),
             _ => Tri::Unknown,
+        }
+    }
+
+    /// Whether a virtual router's table may be asked about what came in by an interface (`l3mdev_fib_rule_match`).
+    fn may_be_routed_apart(&self, device: &Device) -> bool {
+        match device {
+            Device::Absent => false,
+            Device::Named(name) if self.links_read => self.routed_apart.contains(&**name),
+            Device::Named(_) | Device::Unknown => true,
         }
     }
 
@@ -242,21 +261,25 @@ impl Network {
         let mut doubtful: Vec<(Way, Gap)> = Vec::new();
         let mut way = Way::None;
         for rule in rules.iter().filter(of_family) {
-            let applies = applies(rule, query);
-            if applies == Tri::No {
+            let applies = selectors::applies(rule, query);
+            let elsewhere = selectors::is_of_virtual_routers(rule) && !self.may_be_routed_apart(query.input);
+            if applies == Tri::No || elsewhere || selectors::is_nothing(rule) {
                 continue;
             }
-            if is_action(rule) {
-                let gap = Gap::new("routing", format!("rule `{}` is not modelled", describe(rule)));
+            if selectors::is_action(rule) {
+                let gap =
+                    Gap::new("routing", format!("rule `{}` is not modelled", selectors::describe(rule)));
                 doubtful.push((Way::Unknown(gap.clone()), gap));
                 continue;
             }
             let Some((found, length)) = self.lookup(rule.table, family, query.dst) else { continue };
-            if suppressed(rule).is_some_and(|limit| i64::from(length) <= limit) {
+            // A route that refuses is an answer at once; only what leads somewhere is suppressed (`fib_rules_lookup`).
+            let leads = !matches!(found, Way::Refused(..));
+            if leads && selectors::suppressed(rule).is_some_and(|limit| i64::from(length) <= limit) {
                 continue;
             }
             if applies == Tri::Unknown {
-                let why = format!("rule `{}` may apply", describe(rule));
+                let why = format!("rule `{}` may apply", selectors::describe(rule));
                 doubtful.push((found, Gap::new("routing", why)));
                 continue;
             }
@@ -299,84 +322,6 @@ impl Network {
     }
 }
 
-/// Whether a rule's selectors fit, its inversion (`not`) included.
-fn applies(rule: &RoutingRule, query: &Query<'_>) -> Tri {
-    let plain = selected(rule, query);
-    plain.not_if(rule.other.iter().any(|word| word == "not"))
-}
-
-fn selected(rule: &RoutingRule, query: &Query<'_>) -> Tri {
-    if let Some(from) = rule.from
-        && !from.contains(&query.src)
-    {
-        return Tri::No;
-    }
-    let mut selected = Tri::Yes;
-    for selector in &rule.other {
-        match selects(selector, query) {
-            Tri::No => return Tri::No,
-            Tri::Unknown => selected = Tri::Unknown,
-            Tri::Yes => {}
-        }
-    }
-    selected
-}
-
-/// A selector of a policy routing rule in the words of `ip rule`.
-fn selects(selector: &str, query: &Query<'_>) -> Tri {
-    let Some((key, value)) = selector.split_once(' ') else {
-        return if selector == "not" { Tri::Yes } else { Tri::Unknown };
-    };
-    match key {
-        "fwmark" => match value.split_once('/') {
-            Some((value, mask)) => match (number(value), number(mask)) {
-                (Some(value), Some(mask)) => Tri::of(query.mark & mask == value & mask),
-                _ => Tri::Unknown,
-            },
-            // A mark whose mask was not kept: only a mark with all or none of its bits tells.
-            None => match number(value) {
-                Some(value) if query.mark == value => Tri::Yes,
-                Some(value) if value != 0 && query.mark & value == 0 => Tri::No,
-                _ => Tri::Unknown,
-            },
-        },
-        // Only a sender bound to an interface asks for one (`fib_rule_match`, `flowi_oif`).
-        "oif" => Tri::No,
-        // What becomes of the look-up (`suppressed`) or stands in its place (`is_action`), not when the rule applies.
-        "suppress_prefixlength" | "action" | "goto" => Tri::Yes,
-        "to" => {
-            let net = value.parse::<IpNet>().or_else(|_| value.parse::<IpAddr>().map(IpNet::from));
-            net.map_or(Tri::Unknown, |net| Tri::of(net.contains(&query.dst)))
-        }
-        "iif" => match query.input {
-            Device::Absent => Tri::of(value == "lo"),
-            Device::Named(name) => Tri::of(**name == *value),
-            Device::Unknown => Tri::Unknown,
-        },
-        _ => Tri::Unknown,
-    }
-}
-
-/// Whether a rule does something other than look up a table.
-fn is_action(rule: &RoutingRule) -> bool {
-    rule.other.iter().any(|text| text.starts_with("action ") || text.starts_with("goto "))
-}
-
-/// The prefix length up to which a rule disregards what its table gives.
-fn suppressed(rule: &RoutingRule) -> Option<i64> {
-    rule.other.iter().find_map(|text| text.strip_prefix("suppress_prefixlength ")?.parse().ok())
-}
-
-fn describe(rule: &RoutingRule) -> String {
-    let from = rule.from.map_or_else(|| "all".to_owned(), |net| net.to_string());
-    let other: String = rule.other.iter().flat_map(|text| [" ", text]).flat_map(str::escape_debug).collect();
-    format!("{}: from {from}{other} lookup {}", rule.priority, rule.table)
-}
-
-fn number(text: &str) -> Option<u32> {
-    text.strip_prefix("0x").map_or_else(|| text.parse().ok(), |hex| u32::from_str_radix(hex, 16).ok())
-}
-
 const fn version(family: Family) -> &'static str {
     match family {
         Family::Ipv4 => "ipv4",
@@ -388,3 +333,6 @@ const fn version(family: Family) -> &'static str {
 fn sysctl_name(interface: &str) -> String {
     interface.replace('.', "/")
 }
+
+#[cfg(test)]
+mod tests;
