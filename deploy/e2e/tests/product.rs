@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use e2e::stage::{can_run, key};
-use e2e::{Manifests, Stage, eventually, normalise};
+use e2e::{Manifests, Stage, eventually, normalise, program};
 use netlab::ConnectOutcome::{Connected, Refused};
 use serde_json::Value;
 
@@ -154,6 +154,28 @@ fn a_broken_manifest_keeps_the_last_good_objects_and_is_told() {
             "{}",
             answer.printed.stdout
         );
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn rules_of_the_legacy_back_end_are_read_and_blamed_alike() {
+    let Some(stage) = stage("legacy", &["selector.yaml"]) else { return };
+    for node in stage.lab().nodes() {
+        node.netns.run(&["nft", "flush", "ruleset"]).unwrap();
+        program::kube_proxy().unwrap().legacy().load(node, stage.objects()).unwrap();
+    }
+    assert_eq!(stage.connect("web/client", API).unwrap().outcome, Refused);
+    let answer = stage.ask("web/client", "shop/api:80").unwrap();
+    assert_eq!((answer.first_id(), answer.field("certainty")), ("S3", "PROVEN"), "{}", answer.printed.stdout);
+    // The other node was not asked anything, and looks at its rules again in its own time.
+    eventually("the asked agent tells the back-end", Duration::from_secs(15), || {
+        let printed = stage.run(&["nodes", "-o", "json"])?;
+        let nodes: Value = serde_json::from_str(&printed.stdout)?;
+        let mut entries = nodes["nodes"].as_array().into_iter().flatten();
+        let node = entries.find(|node| node["name"] == "node-1");
+        anyhow::ensure!(node.is_some_and(|node| node["serviceProxy"] == "IPTABLES_LEGACY"), "{nodes:#}");
         Ok(())
     })
     .unwrap();
