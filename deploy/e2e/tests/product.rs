@@ -108,6 +108,7 @@ fn drops_are_listed_with_names_rule_and_owner() {
         anyhow::ensure!(drop["reason"] == "NETFILTER_DROP", "{list:#}");
         anyhow::ensure!(drop["rule"]["owner"] == "kube-proxy", "{list:#}");
         anyhow::ensure!(drop["rule"]["chain"] == "KUBE-SERVICES", "{list:#}");
+        anyhow::ensure!(drop["causeId"] == "S3", "{list:#}");
         Ok(())
     })
     .unwrap();
