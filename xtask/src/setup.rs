@@ -25,7 +25,6 @@ const NEEDS: &[Need] = &[
         why: "rules of the lab's nodes, both back-ends",
     },
     Need { program: "nft", package: "nftables", why: "tests against the kernel's own nftables printer" },
-    Need { program: "ipset", package: "ipset", why: "address sets of the lab's policy enforcer" },
     Need { program: "conntrack", package: "conntrack", why: "evidence kept when a lab test fails" },
     Need { program: "xz", package: "xz-utils", why: "unpacking rule-set archives in tests" },
 ];

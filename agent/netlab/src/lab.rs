@@ -101,6 +101,11 @@ impl Lab {
         Ok(lab)
     }
 
+    /// What the lab was called when it was made.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Adds a pod.
     pub fn pod(&mut self, spec: PodSpec) -> Result<Pod, Error> {
         build::pod(self, spec)

@@ -311,6 +311,41 @@ impl Stage {
     }
 }
 
+/// A failed story leaves what its nodes held and its processes said under `target/lab/STORY/`.
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let directory =
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/lab").join(self.lab.name());
+            match self.leave_evidence(&directory) {
+                Ok(()) => eprintln!("rules, connections and logs are in {}", directory.display()),
+                Err(error) => eprintln!("evidence of the failure could not be kept: {error:#}"),
+            }
+        }
+    }
+}
+
+impl Stage {
+    fn leave_evidence(&self, directory: &Path) -> Result<()> {
+        fs::create_dir_all(directory).with_context(|| format!("make {}", directory.display()))?;
+        for (name, netns) in self.lab.nodes().map(|node| (&node.spec.name, &node.netns)) {
+            for (file, command) in [
+                ("iptables-save", &["iptables-nft-save", "-c"][..]),
+                ("iptables-legacy-save", &["iptables-legacy-save", "-c"][..]),
+                ("ruleset.nft", &["nft", "list", "ruleset"][..]),
+                ("conntrack", &["conntrack", "-L", "-o", "extended"][..]),
+                ("routes", &["ip", "route", "show", "table", "all"][..]),
+            ] {
+                // One command that fails must not keep the others from being kept.
+                let text = netns.run(command).unwrap_or_else(|error| format!("{error}\n"));
+                fs::write(directory.join(format!("{name}.{file}")), text)?;
+            }
+        }
+        fs::write(directory.join("processes.log"), self.logs())?;
+        Ok(())
+    }
+}
+
 fn declared(objects: &ObjectSet, key: &Key) -> Vec<SocketAddr> {
     let ports = objects.pods.get(key).into_iter().flat_map(model::objects::Pod::declared_ports);
     ports.map(|port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port.port))).collect()
