@@ -30,6 +30,17 @@ fn read(path: &str) -> Result<String, Error> {
         .map_err(|source| Error::Read { path: PathBuf::from(path), source })
 }
 
+/// All process ids, lowest first.
+pub(crate) fn pids() -> Vec<u32> {
+    let mut pids: Vec<u32> = fs::read_dir("/proc")
+        .map(|entries| {
+            entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+        })
+        .unwrap_or_default();
+    pids.sort_unstable();
+    pids
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,8 +4,6 @@
 
 mod process;
 
-pub(crate) use process::pids;
-
 use std::net::SocketAddr;
 
 use model::node_state::Listener;

@@ -9,16 +9,8 @@ use model::flow::{Family, PortRange};
 use model::walk::Backend;
 
 use crate::hooks::Base;
-use crate::iptables;
-
-/// A stretch of the text a rule set was read from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Span {
-    /// First byte.
-    pub start: u32,
-    /// One past the last byte.
-    pub end: u32,
-}
+use crate::iptables::words::{comments, packets};
+pub use crate::span::Span;
 
 /// Something in the source that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -343,12 +335,12 @@ impl RuleSet {
 
     /// A rule's comments as printed between their quotes. They are read anew: few are ever asked for.
     pub fn comments(&self, rule: &Rule) -> impl Iterator<Item = &str> {
-        iptables::comments(self.text(rule.text))
+        comments(self.text(rule.text))
     }
 
     /// A rule's packet counter, when printed.
     pub fn packets(&self, rule: &Rule) -> Option<u64> {
-        iptables::packets(self.text(rule.counters))
+        packets(self.text(rule.counters))
     }
 }
 

@@ -21,5 +21,6 @@ pub mod owner;
 mod packet;
 mod proxy;
 mod report;
+mod span;
 
 pub use host::Host;

@@ -7,6 +7,9 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+/// Where the kernel describes its own types.
+pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
 /// Why bytes are not readable BTF, or do not hold what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BtfError {

@@ -11,7 +11,7 @@ use aya::programs::{BtfTracePoint, ProgramError};
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
 use nix::sys::resource::{Resource, setrlimit};
 
-use crate::btf::{Btf, BtfError};
+use crate::btf::{Btf, BtfError, KERNEL_BTF};
 use crate::drain::Ledger;
 use crate::layout::{self, LayoutError};
 use crate::pod::Record;
@@ -21,9 +21,6 @@ use crate::symbols::Symbols;
 
 /// The programs, built from agent-ebpf by `cargo xtask codegen`.
 static OBJECT: &[u8] = include_bytes_aligned!("../../../agent-ebpf/why-dropped.bpf.o");
-
-/// Where the kernel describes its own types.
-pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Which network namespaces count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

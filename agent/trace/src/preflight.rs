@@ -6,9 +6,9 @@ use std::path::Path;
 
 use model::{SourceHealth, SourceState};
 
+use crate::btf::KERNEL_BTF;
 use crate::btf::{Btf, Parameter};
 use crate::layout;
-use crate::load::KERNEL_BTF;
 use crate::symbols;
 
 /// Bits of the capability sets in /proc/PID/status (include/uapi/linux/capability.h).

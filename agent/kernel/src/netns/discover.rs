@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use model::Gap;
 
 use super::cgroup;
-use crate::sockets::pids;
+use crate::machine::pids;
 
 /// A namespace seen under at least one path.
 #[derive(Debug)]

@@ -6,6 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::machine::pids;
+
 /// A process that holds a socket.
 #[derive(Clone, Debug)]
 pub struct Process {
@@ -48,17 +50,6 @@ pub fn holders(netns_inode: u32, sockets: &[u32]) -> HashMap<u32, Process> {
         }
     }
     holders
-}
-
-/// All process ids, lowest first.
-pub fn pids() -> Vec<u32> {
-    let mut pids: Vec<u32> = fs::read_dir("/proc")
-        .map(|entries| {
-            entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
-        })
-        .unwrap_or_default();
-    pids.sort_unstable();
-    pids
 }
 
 fn name(directory: &Path) -> Option<String> {

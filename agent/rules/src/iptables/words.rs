@@ -2,7 +2,7 @@
 //!
 //! Words are handed out as positions; nothing is copied and no escape is undone.
 
-use crate::ir::Span;
+use crate::span::Span;
 
 /// The words of one line.
 #[derive(Clone)]
@@ -130,6 +130,28 @@ const fn zeros(word: u64) -> u64 {
     const LOW: u64 = u64::from_le_bytes([0x01; 8]);
     const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
     word.wrapping_sub(LOW) & !word & HIGH
+}
+
+/// The comments in a rule's text, as printed between their quotes.
+pub(crate) fn comments(rule: &str) -> impl Iterator<Item = &str> {
+    let mut words = Words::new(rule, 0, rule.len());
+    std::iter::from_fn(move || {
+        loop {
+            let word = words.next()?;
+            match words.text(word) {
+                "--comment" => return words.next().map(|comment| words.text(comment)),
+                // What follows belongs to the target.
+                "-j" | "--jump" | "-g" | "--goto" => return None,
+                _ => {}
+            }
+        }
+    })
+}
+
+/// The packets of `[packets:bytes]`.
+pub(crate) fn packets(text: &str) -> Option<u64> {
+    let inner = text.strip_prefix('[')?.strip_suffix(']')?;
+    inner.split_once(':')?.0.parse().ok()
 }
 
 #[cfg(test)]

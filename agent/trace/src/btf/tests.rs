@@ -221,7 +221,7 @@ proptest! {
 
 #[test]
 fn this_kernels_own_is_understood() {
-    let Ok(bytes) = std::fs::read(crate::load::KERNEL_BTF) else {
+    let Ok(bytes) = std::fs::read(super::KERNEL_BTF) else {
         eprintln!("skipped: this kernel has no BTF");
         return;
     };
