@@ -11,6 +11,7 @@ use model::evidence::Location;
 use model::{Protocol, Timestamp, Tuple};
 
 use crate::clock::Clock;
+use crate::ledger::Side;
 use crate::load::Tracer;
 
 /// Why a drain failed. The next one takes up what this one left.
@@ -91,65 +92,6 @@ pub struct Total {
     pub reason: String,
     /// Packets.
     pub count: u64,
-}
-
-/// What was meant for each map and what was taken out of it, since loading.
-#[derive(Debug, Default)]
-pub(crate) struct Ledger {
-    /// The map in use.
-    active: Side,
-    /// Packets meant for each map when it was last at rest.
-    seen: [u64; 2],
-    /// Packets taken out of each.
-    drained: [u64; 2],
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Side {
-    #[default]
-    First,
-    Second,
-}
-
-impl Side {
-    const fn other(self) -> Self {
-        match self {
-            Self::First => Self::Second,
-            Self::Second => Self::First,
-        }
-    }
-
-    const fn index(self) -> u32 {
-        match self {
-            Self::First => 0,
-            Self::Second => 1,
-        }
-    }
-
-    const fn counter(self) -> Counter {
-        match self {
-            Self::First => Counter::SeenFirst,
-            Self::Second => Counter::SeenSecond,
-        }
-    }
-
-    const fn of_mut<T>(self, pair: &mut [T; 2]) -> &mut T {
-        let [first, second] = pair;
-        match self {
-            Self::First => first,
-            Self::Second => second,
-        }
-    }
-}
-
-impl Ledger {
-    fn total(&self) -> u64 {
-        self.seen.iter().sum()
-    }
-
-    fn lost(&self) -> u64 {
-        self.total().saturating_sub(self.drained.iter().sum())
-    }
 }
 
 impl Tracer {

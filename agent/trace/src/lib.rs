@@ -7,6 +7,7 @@ mod btf;
 mod clock;
 mod drain;
 mod layout;
+mod ledger;
 mod load;
 mod pod;
 mod preflight;

@@ -12,8 +12,8 @@ use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
 use nix::sys::resource::{Resource, setrlimit};
 
 use crate::btf::{Btf, BtfError, KERNEL_BTF};
-use crate::drain::Ledger;
 use crate::layout::{self, LayoutError};
+use crate::ledger::Ledger;
 use crate::pod::Record;
 use crate::preflight;
 use crate::reasons::Reasons;
