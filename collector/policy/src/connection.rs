@@ -9,9 +9,6 @@ use std::net::IpAddr;
 use model::objects::{Key, Node, Pod};
 use model::{Family, Protocol};
 
-use crate::detail::Doubt;
-use crate::index::PolicyIndex;
-
 /// One end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum End {
@@ -55,18 +52,6 @@ pub(crate) enum View<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(crate) fn of(index: &PolicyIndex<'a>, end: &'a End) -> Result<Self, Doubt> {
-        Ok(match end {
-            End::Pod(key) => match index.pod(key) {
-                Some(pod) => View::Pod(pod),
-                None => return Err(Doubt::NoSuchPod(key.clone())),
-            },
-            End::Unlabelled { namespace } => View::Unlabelled { namespace },
-            End::Node { name } => View::Node { name, node: index.set().nodes.get(name) },
-            End::Address(address) => index.owner(address),
-        })
-    }
-
     /// Pods have namespaces; nothing else that connects does.
     pub(crate) fn namespace(&self) -> Option<&'a str> {
         match self {

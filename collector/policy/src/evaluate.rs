@@ -18,7 +18,7 @@ pub fn evaluate(index: &PolicyIndex<'_>, connection: &Connection) -> PolicyAnswe
 
 /// The verdict alone, without reasons.
 pub fn verdict(index: &PolicyIndex<'_>, connection: &Connection) -> PolicyVerdict {
-    let (Ok(src), Ok(dst)) = (View::of(index, &connection.src), View::of(index, &connection.dst)) else {
+    let (Ok(src), Ok(dst)) = (index.view(&connection.src), index.view(&connection.dst)) else {
         return PolicyVerdict::Unknown;
     };
     let effect = |direction| {
@@ -34,7 +34,7 @@ pub fn verdict(index: &PolicyIndex<'_>, connection: &Connection) -> PolicyVerdic
 
 /// The verdict with everything it rests on.
 pub fn evaluate_detailed(index: &PolicyIndex<'_>, connection: &Connection) -> Detailed {
-    let (src, dst) = (View::of(index, &connection.src), View::of(index, &connection.dst));
+    let (src, dst) = (index.view(&connection.src), index.view(&connection.dst));
     let destination = dst.as_ref().ok().and_then(View::pod).map(|pod| pod.meta.key.clone());
     let (src, dst) = match (src, dst) {
         (Ok(src), Ok(dst)) => (src, dst),

@@ -7,7 +7,8 @@ use std::net::IpAddr;
 
 use model::objects::{Key, NetworkPolicy, ObjectSet, Operator, Pod};
 
-use crate::connection::View;
+use crate::connection::{End, View};
+use crate::detail::Doubt;
 
 /// The policies of one namespace by what their selector asks first.
 #[derive(Debug, Default)]
@@ -79,6 +80,19 @@ impl<'a> PolicyIndex<'a> {
     /// Whose address it is.
     pub(crate) fn owner(&self, address: &'a IpAddr) -> View<'a> {
         self.owners.get(address).copied().unwrap_or(View::Address(address))
+    }
+
+    /// What is known of one end.
+    pub(crate) fn view(&self, end: &'a End) -> Result<View<'a>, Doubt> {
+        Ok(match end {
+            End::Pod(key) => match self.pod(key) {
+                Some(pod) => View::Pod(pod),
+                None => return Err(Doubt::NoSuchPod(key.clone())),
+            },
+            End::Unlabelled { namespace } => View::Unlabelled { namespace },
+            End::Node { name } => View::Node { name, node: self.set.nodes.get(name) },
+            End::Address(address) => self.owner(address),
+        })
     }
 
     /// The policies of a namespace that select a pod with these labels, in order of name, and those of which that
