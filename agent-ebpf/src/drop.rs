@@ -6,10 +6,8 @@ use abi::{DropKey, DropValue, FLAG_ACK, FLAG_SYN};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::BtfTracePointContext;
 
+use crate::object::{Object, load};
 use crate::{emit, layout, packet};
-
-/// A kernel object as the verifier knows it: a typed pointer, or null.
-pub type Object = *const u8;
 
 /// Handles one call of `trace_kfree_skb(skb, location[, reason[, rx_sk]])`; cheap questions first, because all
 /// protocols and all namespaces pass here.
@@ -59,17 +57,6 @@ pub fn on_kfree_skb(ctx: &BtfTracePointContext) {
         padding: 0,
     };
     emit::count(&key, &value);
-}
-
-/// Reads a field of a kernel object by a plain load.
-///
-/// # Safety
-/// `object` is a typed kernel pointer and `offset` that of a field of type `T` in it. The verifier checks both, and
-/// a load that faults yields zeros (kernel/bpf: PTR_TO_BTF_ID loads have exception table entries).
-#[inline(always)]
-pub unsafe fn load<T: Copy>(object: Object, offset: u32) -> T {
-    // SAFETY: by the contract above; volatile keeps the width of the load that of the field.
-    unsafe { object.add(offset as usize).cast::<T>().read_volatile() }
 }
 
 /// The namespace the packet was in: its device's, else its socket's (dropped in OUTPUT it has no device yet), else

@@ -12,6 +12,7 @@
 
 mod drop;
 mod emit;
+mod object;
 mod packet;
 
 use abi::Layout;

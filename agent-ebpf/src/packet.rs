@@ -5,8 +5,8 @@
 use abi::{FAMILY_IPV4, FAMILY_IPV6};
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 
-use crate::drop::{Object, load};
 use crate::layout;
+use crate::object::{Object, load};
 
 /// IANA number of TCP.
 pub const TCP: u8 = 6;
