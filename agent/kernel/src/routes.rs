@@ -172,7 +172,7 @@ fn rule(payload: &[u8], family: Family) -> Option<RoutingRule> {
     let mut source = unspecified(family);
     let mut destination = unspecified(family);
     let mut mark = None;
-    let mut mask = u32::MAX;
+    let mut mask = None;
     for (kind, value) in attributes(payload, HEADER) {
         match kind {
             FRA_DST => destination = address(value)?,
@@ -182,7 +182,7 @@ fn rule(payload: &[u8], family: Family) -> Option<RoutingRule> {
             FRA_IIFNAME => rule.other.push(format!("iif {}", text(value).escape_debug())),
             FRA_OIFNAME => rule.other.push(format!("oif {}", text(value).escape_debug())),
             FRA_FWMARK => mark = u32_at(value, 0),
-            FRA_FWMASK => mask = u32_at(value, 0)?,
+            FRA_FWMASK => mask = u32_at(value, 0),
             FRA_GOTO => rule.other.push(format!("goto {}", u32_at(value, 0)?)),
             // -1 is what the kernel sends for "nothing suppressed".
             FRA_SUPPRESS_PREFIXLEN if u32_at(value, 0)? != u32::MAX => {
@@ -195,7 +195,9 @@ fn rule(payload: &[u8], family: Family) -> Option<RoutingRule> {
     }
     // "From all" is written as the whole family, since rules of both families lie in one list.
     rule.from = Some(IpNet::new(source, source_length).ok()?);
-    if let Some(mark) = mark {
+    // A mark of zero is not sent, its mask alone is (`fib_nl_fill_rule`, net/core/fib_rules.c).
+    if mark.is_some() || mask.is_some() {
+        let (mark, mask) = (mark.unwrap_or(0), mask.unwrap_or(u32::MAX));
         rule.other.push(format!("fwmark {mark:#x}/{mask:#x}"));
     }
     if destination_length > 0 {

@@ -155,6 +155,7 @@ fn saved_texts_and_netlink_give_the_same_state() {
     scratch.ip(&["rule", "add", "not", "from", "10.7.0.0/16", "lookup", "77", "pref", "902"]);
     scratch.ip(&["-6", "rule", "add", "from", "fd02::/64", "lookup", "77", "pref", "903"]);
     scratch.ip(&["rule", "add", "lookup", "main", "suppress_prefixlength", "0", "pref", "904"]);
+    scratch.ip(&["rule", "add", "fwmark", "0/0xff", "lookup", "77", "pref", "905"]);
     let state = read_state(&scratch.known());
     assert_eq!(state.gaps, vec![]);
 
