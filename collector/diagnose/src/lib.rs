@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bound;
 pub mod catalogue;
 mod causes;
 mod denial;

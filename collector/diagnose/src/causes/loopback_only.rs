@@ -9,12 +9,12 @@
 //!
 //! **References.** `net/ipv4/inet_hashtables.c`, `compute_score`: a bound address must equal the packet's destination.
 
+use model::Stage;
 use model::explanation::EvidenceKind;
-use model::{ObjectRef, Place, Stage, Verdict};
 
+use crate::bound::{self, Bound};
 use crate::facts::{Facts, Listening};
-use crate::ruling::{Finding, Meta, Ruling, Sure};
-use crate::words;
+use crate::ruling::{Meta, Ruling};
 
 pub(super) const META: Meta = Meta {
     id: "P2",
@@ -25,59 +25,20 @@ pub(super) const META: Meta = Meta {
     supersedes: &["H28"],
 };
 
+static BOUND: Bound = Bound {
+    meta: &META,
+    socket: |listening| match listening {
+        Listening::LoopbackOnly(listener) => Some(listener),
+        _ => None,
+    },
+    binding: |_, listener, by| format!("{} only{by}", listener.local),
+    title: |_| " on loopback only".to_owned(),
+    advice: ", not on loopback",
+    ruled_out: "no pod binds the port to loopback only",
+};
+
 pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
-    if facts.live_ways().next().is_none() {
-        return Ruling::NotApplicable;
-    }
-    let mut unknown = None;
-    let mut ways = Vec::new();
-    for (index, way) in facts.live_ways() {
-        match way.listening() {
-            Listening::LoopbackOnly(_) => ways.push(index),
-            Listening::Unknown(gap) => unknown = unknown.or(Some(gap)),
-            _ => {}
-        }
-    }
-    let Some(first) = ways.first().map(|way| &facts.ways[*way]) else {
-        return match unknown {
-            Some(gap) => Ruling::CannotTell(gap),
-            None => Ruling::RuledOut("no pod binds the port to loopback only".into()),
-        };
-    };
-    let port = first.destination.port();
-    let names = facts.names(&ways);
-    let proof = facts.prove_no_socket(&ways);
-    let at = first.pod.map_or(Place::intent(Stage::Destination), |pod| {
-        Place::pod(pod.node.clone(), pod.key().clone(), Stage::Destination)
-    });
-    let mut reasons = ways.iter().filter_map(|index| {
-        let way = &facts.ways[*index];
-        let (Ok(report), Some(node), Listening::LoopbackOnly(listener)) =
-            (&way.listeners, way.node, way.listening())
-        else {
-            return None;
-        };
-        let by = listener.process.as_ref().map(|process| format!(" ({process})")).unwrap_or_default();
-        let text = format!("{} has {port} bound to {} only{by}", way.name(), listener.local);
-        Some(facts.sockets(node, report, text))
-    });
-    let Some(reason) = reasons.next() else { return Ruling::NotApplicable };
-    let mut finding = Finding::new(
-        &META,
-        Sure::by(proof),
-        Verdict::Rejected,
-        at,
-        facts.some_backends(&names, &format!("on {port} on loopback only"), "listens", "listen"),
-        reason,
-    )
-    .because_all(reasons.take(4))
-    .on_ways(ways.iter().copied());
-    for pod in ways.iter().filter_map(|way| facts.ways[*way].pod) {
-        finding = finding.blame(ObjectRef::pod(pod.key(), "spec.containers"));
-    }
-    let every = if first.destination.is_ipv6() { "[::]" } else { "0.0.0.0" };
-    let fix = format!("Let {} listen on {every}:{port}, not on loopback", words::list(&names, 3));
-    Ruling::Found(Box::new(finding.fix(fix, "")))
+    bound::rule(facts, &BOUND)
 }
 
 #[cfg(test)]

@@ -11,11 +11,11 @@
 //! **References.** `net/ipv4/inet_hashtables.c`, `compute_score`; ipv6(7), `IPV6_V6ONLY`.
 
 use model::explanation::EvidenceKind;
-use model::{Family, ObjectRef, Place, Stage, Verdict};
+use model::{Family, Stage};
 
+use crate::bound::{self, Bound};
 use crate::facts::{Facts, Listening, Way};
-use crate::ruling::{Finding, Meta, Ruling, Sure};
-use crate::words;
+use crate::ruling::{Meta, Ruling};
 
 pub(super) const META: Meta = Meta {
     id: "P3",
@@ -26,60 +26,20 @@ pub(super) const META: Meta = Meta {
     supersedes: &["H28"],
 };
 
+static BOUND: Bound = Bound {
+    meta: &META,
+    socket: |listening| match listening {
+        Listening::OtherAddress(listener) => Some(listener),
+        _ => None,
+    },
+    binding: |way, listener, by| format!("{}{by}, not to {}", listener.local, way.destination),
+    title: |way| format!(", but not on {}", family(way)),
+    advice: " too",
+    ruled_out: "no pod binds the port to other addresses only",
+};
+
 pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
-    if facts.live_ways().next().is_none() {
-        return Ruling::NotApplicable;
-    }
-    let mut unknown = None;
-    let mut ways = Vec::new();
-    for (index, way) in facts.live_ways() {
-        match way.listening() {
-            Listening::OtherAddress(_) => ways.push(index),
-            Listening::Unknown(gap) => unknown = unknown.or(Some(gap)),
-            _ => {}
-        }
-    }
-    let Some(first) = ways.first().map(|way| &facts.ways[*way]) else {
-        return match unknown {
-            Some(gap) => Ruling::CannotTell(gap),
-            None => Ruling::RuledOut("no pod binds the port to other addresses only".into()),
-        };
-    };
-    let port = first.destination.port();
-    let names = facts.names(&ways);
-    let proof = facts.prove_no_socket(&ways);
-    let at = first.pod.map_or(Place::intent(Stage::Destination), |pod| {
-        Place::pod(pod.node.clone(), pod.key().clone(), Stage::Destination)
-    });
-    let mut reasons = ways.iter().filter_map(|index| {
-        let way = &facts.ways[*index];
-        let (Ok(report), Some(node), Listening::OtherAddress(listener)) =
-            (&way.listeners, way.node, way.listening())
-        else {
-            return None;
-        };
-        let by = listener.process.as_ref().map(|process| format!(" ({process})")).unwrap_or_default();
-        let text =
-            format!("{} has {port} bound to {}{by}, not to {}", way.name(), listener.local, way.destination);
-        Some(facts.sockets(node, report, text))
-    });
-    let Some(reason) = reasons.next() else { return Ruling::NotApplicable };
-    let mut finding = Finding::new(
-        &META,
-        Sure::by(proof),
-        Verdict::Rejected,
-        at,
-        facts.some_backends(&names, &format!("on {port}, but not on {}", family(first)), "listens", "listen"),
-        reason,
-    )
-    .because_all(reasons.take(4))
-    .on_ways(ways.iter().copied());
-    for pod in ways.iter().filter_map(|way| facts.ways[*way].pod) {
-        finding = finding.blame(ObjectRef::pod(pod.key(), "spec.containers"));
-    }
-    let every = if first.destination.is_ipv6() { "[::]" } else { "0.0.0.0" };
-    let fix = format!("Let {} listen on {every}:{port} too", words::list(&names, 3));
-    Ruling::Found(Box::new(finding.fix(fix, "")))
+    bound::rule(facts, &BOUND)
 }
 
 /// What the sockets leave out: the family, or this one address of it.
