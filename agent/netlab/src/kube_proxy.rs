@@ -14,7 +14,6 @@ use ipnet::Ipv4Net;
 use model::walk::Backend;
 use model::{Key, ObjectSet};
 
-pub use endpoints::with_slices;
 pub(crate) use load::{restore_tool, save_tool};
 pub(crate) use names::hash;
 

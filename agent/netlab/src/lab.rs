@@ -111,13 +111,6 @@ impl Lab {
         build::pod(self, spec)
     }
 
-    /// Removes a pod with its namespace, as a node does when a pod is deleted.
-    pub fn remove_pod(&mut self, key: &Key) -> Result<(), Error> {
-        let pod = self.pods.remove(key).ok_or_else(|| Error::NoPod(key.clone()))?;
-        pod.stop();
-        pod.netns.delete()
-    }
-
     /// A pod that was added.
     pub fn get_pod(&self, key: &Key) -> Result<&Pod, Error> {
         self.pods.get(key).ok_or_else(|| Error::NoPod(key.clone()))

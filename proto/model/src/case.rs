@@ -7,12 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::evidence::{DropRecord, NodeReport};
 use crate::gap::Gap;
-use crate::node_state::Listener;
 use crate::objects::{Key, ObjectSet};
-use crate::probe::{ListenerReport, Probe, ProbeOutcome, Scope};
+use crate::probe::{ListenerReport, Probe, ProbeOutcome};
 use crate::question::Question;
 use crate::time::Timestamp;
-use crate::walk::Walk;
 
 /// A probe with what it brought.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,16 +50,6 @@ impl Case {
         self.answers.iter().find(|answer| answer.probe == *probe)
     }
 
-    /// All walks done in a node's own namespace, with the node's name.
-    pub fn node_walks(&self) -> impl Iterator<Item = (&str, &Walk)> {
-        self.answers.iter().filter_map(|answer| match (&answer.probe, &answer.outcome) {
-            (Probe::Walk { node, scope: Scope::Node, .. }, ProbeOutcome::Walk(walk)) => {
-                Some((node.as_str(), walk.as_ref()))
-            }
-            _ => None,
-        })
-    }
-
     /// The listeners of a pod, if they were read.
     pub fn listeners(&self, pod: &Key) -> Option<&ListenerReport> {
         self.answers.iter().find_map(|answer| match (&answer.probe, &answer.outcome) {
@@ -70,12 +58,6 @@ impl Case {
             }
             _ => None,
         })
-    }
-
-    /// The listeners of a pod on one port.
-    pub fn listeners_on(&self, pod: &Key, port: u16) -> Option<Vec<&Listener>> {
-        self.listeners(pod)
-            .map(|report| report.listeners.iter().filter(|listener| listener.local.port() == port).collect())
     }
 
     /// Whether a node's agent is connected.

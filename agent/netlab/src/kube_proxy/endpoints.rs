@@ -1,13 +1,10 @@
-//! Which endpoints a Service port has on a node (`pkg/proxy/topology.go`, `CategorizeEndpoints`, without hints), and the
-//! EndpointSlices that the controller would make of pods where the objects hold none.
+//! Which endpoints a Service port has on a node (`pkg/proxy/topology.go`, `CategorizeEndpoints`, without hints).
+//! Slices are read as they are; making them from pods is the caller's business.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use model::objects::{
-    Endpoint, EndpointSlice, Meta, Pod, Service, ServicePort, ServiceType, SlicePort, TargetPort,
-    TrafficPolicy,
-};
-use model::{Family, Key, ObjectSet};
+use model::objects::{Service, ServicePort, TrafficPolicy};
+use model::{Family, ObjectSet};
 
 /// The endpoints of one Service port, as one node sees them.
 #[derive(Clone, Debug, Default)]
@@ -100,71 +97,4 @@ fn endpoints(objects: &ObjectSet, service: &Service, port: &ServicePort) -> Vec<
             })
         })
         .collect()
-}
-
-/// The same objects with the EndpointSlices that the controller would make of the pods, for Services that have a selector
-/// and no slice. Only pods with an IPv4 address are endpoints; one without a `Ready` condition is not ready.
-#[must_use]
-pub fn with_slices(objects: &ObjectSet) -> ObjectSet {
-    let mut with = objects.clone();
-    for service in objects.services.values() {
-        let made_by_hand = service.selector.is_empty() || service.kind == ServiceType::ExternalName;
-        if made_by_hand || objects.slices_of(service.key()).next().is_some() {
-            continue;
-        }
-        for (number, port) in service.ports.iter().enumerate() {
-            let slice = slice_of(objects, service, port, number);
-            with.slices.insert(slice.meta.key.clone(), slice);
-        }
-    }
-    with.coverage.slices = true;
-    with
-}
-
-/// One slice for each Service port: a named target port can have another number on every pod, and pods without the
-/// port are not in it. The real controller groups pods by their numbers.
-fn slice_of(objects: &ObjectSet, service: &Service, port: &ServicePort, number: usize) -> EndpointSlice {
-    let selector = service.pod_selector();
-    let pods = objects
-        .pods_in(&service.key().namespace)
-        .filter(|pod| !pod.finished() && selector.matches(pod.labels()));
-    let mut target = None;
-    let endpoints = pods
-        .filter_map(|pod| {
-            let resolved = match &port.target {
-                TargetPort::Number(number) => Some(*number),
-                TargetPort::Name(name) => pod.named_port(name, port.protocol),
-            }?;
-            if *target.get_or_insert(resolved) != resolved {
-                return None;
-            }
-            endpoint(service, pod)
-        })
-        .collect();
-    EndpointSlice {
-        meta: Meta {
-            key: Key::new(service.key().namespace.clone(), format!("{}-lab{number}", service.key().name)),
-            changed_at: service.meta.changed_at,
-            source: service.meta.source.clone(),
-            ..Meta::default()
-        },
-        service: Some(service.key().name.clone()),
-        family: Some(Family::Ipv4),
-        endpoints,
-        ports: vec![SlicePort { name: port.name.clone(), port: target, protocol: port.protocol }],
-    }
-}
-
-fn endpoint(service: &Service, pod: &Pod) -> Option<Endpoint> {
-    let address = pod.addresses.iter().find(|address| address.is_ipv4())?;
-    let serving = pod.ready().unwrap_or(false);
-    let ready = service.publish_not_ready || (serving && !pod.meta.deleting);
-    Some(Endpoint {
-        addresses: vec![IpAddr::clone(address)],
-        ready,
-        serving: serving || service.publish_not_ready,
-        terminating: pod.meta.deleting,
-        pod: Some(pod.key().clone()),
-        node: pod.node.clone(),
-    })
 }
