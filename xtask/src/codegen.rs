@@ -27,15 +27,22 @@ pub fn run(check: bool) -> Result<()> {
 }
 
 fn wire(check: bool, stale: &mut Vec<String>) -> Result<()> {
-    generate("wire code", "proto", "proto/src/generated", check, stale)
+    generate("wire code", "proto", "generate_wire", "proto/src/generated", check, stale)
 }
 
 fn causes(check: bool, stale: &mut Vec<String>) -> Result<()> {
-    generate("cause manual", "diagnose", "docs/causes", check, stale)
+    generate("cause manual", "diagnose", "generate_manual", "docs/causes", check, stale)
 }
 
-/// Runs the `codegen` example of a crate, which writes its files into the directory it is given.
-fn generate(what: &str, package: &str, directory: &str, check: bool, stale: &mut Vec<String>) -> Result<()> {
+/// Runs the example of a crate that writes its files into the directory it is given.
+fn generate(
+    what: &str,
+    package: &str,
+    example: &str,
+    directory: &str,
+    check: bool,
+    stale: &mut Vec<String>,
+) -> Result<()> {
     let committed = root().join(directory);
     let fresh = if check { cache().join("codegen").join(package) } else { committed.clone() };
     if check && fresh.exists() {
@@ -43,7 +50,7 @@ fn generate(what: &str, package: &str, directory: &str, check: bool, stale: &mut
     }
     fs::create_dir_all(&fresh)?;
     process::run(
-        cargo().args(["run", "--quiet", "--locked", "-p", package, "--example", "codegen", "--"]).arg(&fresh),
+        cargo().args(["run", "--quiet", "--locked", "-p", package, "--example", example, "--"]).arg(&fresh),
     )
     .with_context(|| format!("generate the {what}"))?;
     if check && files(&committed)? != files(&fresh)? {
