@@ -4,6 +4,7 @@
 //! brought together again in `ends`, which keeps what both agree on and calls the rest unknown.
 
 mod ends;
+pub(crate) mod lookup;
 mod rule;
 mod stage;
 mod test;
@@ -65,8 +66,14 @@ pub(crate) fn base_chains(sets: &[RuleSet], family: Family, reversed: bool) -> V
             }
         }
     }
-    let rank = |chain: &BaseChain| if reversed { usize::MAX - chain.set } else { chain.set };
-    found.sort_by_key(|chain| (chain.base.hook, chain.base.priority, rank(chain)));
+    // Of two chains of one table and place the later one is called first (`nf_hook_entries_grow`); tables list their
+    // chains in the order they were made.
+    let rank = |chain: &BaseChain| {
+        let at = (chain.set, chain.table);
+        let at = if reversed { (usize::MAX - at.0, usize::MAX - at.1) } else { at };
+        (at, ChainId::MAX - chain.chain)
+    };
+    found.sort_by_key(|chain| (chain.base.hook, chain.base.position(), chain.base.priority, rank(chain)));
     found
 }
 
@@ -254,7 +261,8 @@ impl<'h> Walker<'h> {
             way.frames.pop();
             return way.met();
         };
-        let id = RuleId { set: base.set, table: base.table, chain: frame.chain, rule: Some(next) };
+        let id =
+            RuleId { set: base.set, table: base.table, chain: frame.chain, rule: Some(next), element: None };
         frame.next = next + 1;
         self.rule(way, id, rule)
     }

@@ -5,6 +5,7 @@
 use model::node_state::NodeState;
 
 use crate::ir::RuleSet;
+use crate::ir::lookup::{Element, Mapped};
 
 /// Multiplier of the mixing step (the golden ratio in 64 bits).
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -23,6 +24,17 @@ pub(crate) fn of(state: &NodeState, sets: &[RuleSet]) -> u64 {
                 for rule in table.rules_of(chain) {
                     hash.text(set.text(rule.text));
                 }
+            }
+        }
+    }
+    for set in sets {
+        for (name, elements) in
+            set.sets.iter().filter(|held| !held.changing).map(|held| (set.text(held.name), held.elements()))
+        {
+            hash.text(name);
+            // What packets add to a set is no change of the rules.
+            for element in elements {
+                hash.element(element);
             }
         }
     }
@@ -60,6 +72,24 @@ impl Hash {
         }
         self.word(u64::from_le_bytes(last));
         self.word(text.len() as u64);
+    }
+
+    fn element(&mut self, element: &Element) {
+        for value in element.low.iter().chain(&element.high) {
+            for half in value.to_le_bytes().as_chunks::<8>().0 {
+                self.word(u64::from_le_bytes(*half));
+            }
+        }
+        match &element.mapped {
+            Mapped::Nothing => self.word(0),
+            Mapped::Unknown => self.word(1),
+            Mapped::Verdict(verdict) => self.text(&format!("{verdict:?}")),
+            Mapped::Values(values) => {
+                for value in values {
+                    self.text(&value.to_string());
+                }
+            }
+        }
     }
 
     const fn word(&mut self, word: u64) {

@@ -42,10 +42,23 @@ pub struct Base {
 /// Where connection tracking looks at what arrives or is sent (`NF_IP_PRI_CONNTRACK`).
 const CONNTRACK: i32 = -200;
 
+/// Where the kernel calls its nat chains before and after the route look-up (`NF_IP_PRI_NAT_DST`, `NF_IP_PRI_NAT_SRC`).
+const NAT: [i32; 2] = [-100, 100];
+
 impl Base {
+    /// The priority at which it is really called. All nat chains of a hook are called from one place, whatever their own
+    /// priorities, which only order them among themselves (`nf_nat_register_fn` in net/netfilter/nf_nat_core.c).
+    pub const fn position(self) -> i32 {
+        match (self.kind, self.hook) {
+            (Kind::Filter, _) => self.priority,
+            (Kind::Nat, Hook::Prerouting | Hook::Output) => NAT[0],
+            (Kind::Nat, _) => NAT[1],
+        }
+    }
+
     /// Whether connection tracking has seen every packet that comes here.
     pub const fn after_tracking(self) -> bool {
-        self.priority > CONNTRACK || !matches!(self.hook, Hook::Prerouting | Hook::Output)
+        self.position() > CONNTRACK || !matches!(self.hook, Hook::Prerouting | Hook::Output)
     }
 }
 

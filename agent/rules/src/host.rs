@@ -16,7 +16,7 @@ use crate::ir::{Problem, RuleSet};
 use crate::network::Network;
 use crate::packet::{Device, Passing};
 use crate::proxy::ProxyIndex;
-use crate::{iptables, report};
+use crate::{iptables, nft, report};
 
 /// One network namespace with its rules parsed.
 #[derive(Debug)]
@@ -44,21 +44,45 @@ impl Host {
     /// Reads a namespace's state. Never fails: what cannot be read is in [`Host::problems`] and in every walk's gaps.
     pub fn new(state: &NodeState) -> Self {
         let parse = |saved: &SavedRules| iptables::parse(saved.backend, saved.family, &*saved.text);
-        Self::of(state, state.iptables.iter().map(parse).collect())
+        let sets = state.iptables.iter().map(parse).collect();
+        Self::of(state, sets, &state.nftables)
     }
 
     /// The same, with the rules' texts taken out of the state rather than copied: they may be large.
     pub fn taking(state: &mut NodeState) -> Self {
         let saved = std::mem::take(&mut state.iptables).into_iter();
         let sets = saved.map(|saved| iptables::parse(saved.backend, saved.family, saved.text)).collect();
-        Self::of(state, sets)
+        let nftables = std::mem::take(&mut state.nftables);
+        Self::of(state, sets, &nftables)
     }
 
-    fn of(state: &NodeState, sets: Vec<RuleSet>) -> Self {
+    fn of(state: &NodeState, mut sets: Vec<RuleSet>, nftables: &str) -> Self {
         let mut unwalked = Vec::new();
-        if !state.foreign_nft_tables.is_empty() {
-            let names: Vec<String> =
-                state.foreign_nft_tables.iter().map(|name| name.escape_debug().to_string()).collect();
+        let mut known: Vec<String> = Vec::new();
+        let mut foreign: Vec<String> = state.foreign_nft_tables.clone();
+        if !nftables.is_empty() {
+            let saved: Vec<(Family, Vec<String>)> = sets
+                .iter()
+                .filter(|set| set.backend == Backend::IptablesNft)
+                .map(|set| (set.family, set.tables.iter().map(|table| table.name.clone()).collect()))
+                .collect();
+            // A table that iptables-nft-save printed is a table of nf_tables too: it must not count twice.
+            let given = |family: Family, name: &str| {
+                saved.iter().any(|(of, tables)| *of == family && tables.iter().any(|table| table == name))
+            };
+            let listing = nft::parse(nftables, given);
+            known = listing.tables;
+            known.retain(|name| !listing.unwalked.contains(name));
+            foreign.extend(listing.unwalked);
+            sets.extend(
+                listing.sets.into_iter().filter(|set| !set.tables.is_empty() || !set.problems.is_empty()),
+            );
+        }
+        foreign.retain(|name| !known.contains(name));
+        foreign.sort();
+        foreign.dedup();
+        if !foreign.is_empty() {
+            let names: Vec<String> = foreign.iter().map(|name| name.escape_debug().to_string()).collect();
             let gap = Gap::new("nftables", format!("tables not walked: {}", names.join(", ")));
             unwalked.push((None, gap));
         }
@@ -75,7 +99,7 @@ impl Host {
                 };
                 let read = warning.contains("tables present")
                     && sets.iter().any(|known| known.backend == other && known.family == set.family);
-                if !read {
+                if !read && !listed(warning, set.family, &known) {
                     let gap = Gap::new(format!("{} rules", set.family), warning.clone());
                     unwalked.push((Some(set.family), gap));
                 }
@@ -163,13 +187,21 @@ impl Host {
             let others =
                 distinct(Walker::new(&self.sets, &self.network, second, &self.dispatch).walk(passing));
             let gap = Gap::new(
-                "order of iptables-legacy and iptables-nft",
-                "both have chains at the same place, and which was registered first is not known; it matters here",
+                "order of chains",
+                "two tables have chains at the same place, and which was registered first is not known; it matters here",
             );
             ends = eval::reconcile(ends, others, &gap);
         }
         ends
     }
+}
+
+/// Whether a warning of `iptables-nft-save` is of a table that it cannot print and nft's listing holds
+/// (`nft_is_table_compatible` in iptables/nft.c).
+fn listed(warning: &str, family: Family, known: &[String]) -> bool {
+    let name = warning.split_once('`').and_then(|(_, rest)| rest.split_once('\''));
+    let word = if family == Family::Ipv4 { "ip" } else { "ip6" };
+    name.is_some_and(|(name, _)| known.iter().any(|known| *known == format!("{word} {name}")))
 }
 
 impl Orders {
@@ -182,7 +214,8 @@ impl Orders {
         };
         let busy: Vec<&BaseChain> = first.iter().filter(|chain| has_rules(chain)).collect();
         let clash = busy.iter().zip(busy.iter().skip(1)).any(|(one, next)| {
-            one.set != next.set && one.base.hook == next.base.hook && one.base.priority == next.base.priority
+            let place = |chain: &BaseChain| (chain.base.hook, chain.base.position(), chain.base.priority);
+            (one.set, one.table) != (next.set, next.table) && place(one) == place(next)
         });
         Self { second: clash.then(|| eval::base_chains(sets, family, true)), first }
     }

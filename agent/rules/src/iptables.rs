@@ -37,6 +37,7 @@ pub fn parse(backend: Backend, family: Family, text: impl Into<Box<str>>) -> Rul
         source: Box::default(),
         tables: Vec::new(),
         matches: Vec::with_capacity(text.len() / MATCH),
+        sets: Vec::new(),
         problems: Vec::new(),
         warnings: Vec::new(),
     };

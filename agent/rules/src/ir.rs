@@ -12,6 +12,10 @@ use crate::hooks::Base;
 use crate::iptables::words::{comments, packets};
 pub use crate::span::Span;
 
+pub mod lookup;
+
+pub use self::lookup::{Lookup, Set, SetId};
+
 /// Something in the source that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -36,6 +40,8 @@ pub struct RuleSet {
     pub tables: Vec<Table>,
     /// The matches of all rules; a rule holds a range of them.
     pub matches: Vec<Match>,
+    /// Sets and maps of all tables and rules; a [`SetId`] is an index.
+    pub sets: Vec<Set>,
     /// What could not be read.
     pub problems: Vec<Problem>,
     /// What the saving tool itself warned of: tables it left out.
@@ -51,6 +57,8 @@ pub struct Table {
     pub chains: Vec<Chain>,
     /// The rules of all its chains, chain by chain; a chain holds a range of them.
     pub rules: Vec<Rule>,
+    /// The kernel's numbers of the rules, where it has some; else empty.
+    pub handles: Vec<u64>,
 }
 
 /// Index of a chain in its table.
@@ -170,6 +178,8 @@ pub enum Test {
     PacketType(PacketType),
     /// Always true, with an effect that no verdict depends on (counters, remembered addresses).
     Always,
+    /// Whether a set holds these fields. Fails, negated or not, where the packet has no such field.
+    Lookup(Box<Lookup>),
     /// Not modelled: kept as printed.
     Unknown(Span),
 }
@@ -306,10 +316,25 @@ pub enum Target {
     RestoreMark(u32),
     /// Exempt from connection tracking.
     NoTrack,
+    /// What a map says about these fields; nothing if it does not hold them.
+    Verdict(Box<Lookup>),
+    /// New destination, looked up in a map: an address, and a port if it holds two values.
+    DnatBy(Box<Lookup>),
+    /// Several things in a row, with further conditions between them.
+    Steps(Box<[Step]>),
     /// Carried out without any bearing on the verdict: logging, counting, header fields no rule here reads.
     Continue,
     /// Not modelled: kept as printed.
     Unknown(Span),
+}
+
+/// One of several things that a rule does in a row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Goes on only if this holds.
+    If(Match),
+    /// Does this.
+    Do(Target),
 }
 
 impl RuleSet {
@@ -333,9 +358,16 @@ impl RuleSet {
         (0..).zip(&table.chains).find(|(_, chain)| self.text(chain.name) == name)
     }
 
+    /// A set by index.
+    pub fn set(&self, id: SetId) -> Option<&Set> {
+        self.sets.get(id as usize)
+    }
+
     /// A rule's comments as printed between their quotes. They are read anew: few are ever asked for.
     pub fn comments(&self, rule: &Rule) -> impl Iterator<Item = &str> {
-        comments(self.text(rule.text))
+        let text = self.text(rule.text);
+        let (saved, listed) = if self.backend == Backend::Nftables { ("", text) } else { (text, "") };
+        comments(saved).chain(crate::nft::text::comment(listed))
     }
 
     /// A rule's packet counter, when printed.

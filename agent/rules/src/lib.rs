@@ -17,6 +17,7 @@ mod host;
 pub mod iptables;
 pub mod ir;
 mod network;
+pub mod nft;
 pub mod owner;
 mod packet;
 mod proxy;

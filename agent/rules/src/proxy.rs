@@ -2,6 +2,8 @@
 //!
 //! Chains that lie about but are not called by the kernel are no evidence: they may be left over.
 
+mod nftables;
+
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
@@ -31,6 +33,10 @@ impl ProxyIndex {
     pub(crate) fn new(sets: &[RuleSet]) -> Self {
         let mut index = Self::default();
         for set in sets {
+            if set.backend == Backend::Nftables {
+                nftables::collect(&mut index, set);
+                continue;
+            }
             let hooks = hooks_into_services(set);
             if hooks.is_empty() {
                 continue;
@@ -101,16 +107,21 @@ impl ProxyIndex {
         let own = self.hooked.iter().find(|(_, of, _)| *of == family).or_else(|| self.hooked.first());
         let mode = match own {
             Some((Backend::IptablesLegacy, ..)) => ServiceProxy::IptablesLegacy,
+            Some((Backend::Nftables, ..)) => ServiceProxy::Nftables,
             Some(_) => ServiceProxy::Iptables,
             None => ServiceProxy::None,
         };
         let at_node_port = network.is_local(packet.dst.ip()) == Tri::Yes
             && self.node_ports.contains(&(family, packet.dst.port(), packet.protocol));
         let mut evidence = Vec::new();
-        for (_, family, hooks) in &self.hooked {
+        for (backend, family, hooks) in &self.hooked {
             let names: Vec<&str> = hooks.iter().map(|hook| hook.word()).collect();
             let verb = if names.len() == 1 { "jumps" } else { "jump" };
-            evidence.push(format!("{family}: nat {} {verb} to KUBE-SERVICES", names.join(" and ")));
+            let (table, chain) = match backend {
+                Backend::Nftables => ("nftables table kube-proxy,", "services"),
+                _ => ("nat", "KUBE-SERVICES"),
+            };
+            evidence.push(format!("{family}: {table} {} {verb} to {chain}", names.join(" and ")));
         }
         if !self.services.is_empty() {
             let plural = if self.services.len() == 1 { "address" } else { "addresses" };

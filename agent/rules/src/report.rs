@@ -19,7 +19,7 @@ pub(crate) fn branch(sets: &[RuleSet], end: &End) -> Branch {
             Some(id) => {
                 let (mut rule, packets) = reference(sets, id);
                 if rule.owner == owner::KUBE_PROXY {
-                    if rule.object.is_empty() && owner::kube_proxy::works_for_one_service(&rule.chain) {
+                    if rule.object.is_empty() && owner::works_for_one_service(&rule) {
                         rule.object.clone_from(&service);
                     } else if !rule.object.is_empty() {
                         service.clone_from(&rule.object);
@@ -72,7 +72,11 @@ fn reference(sets: &[RuleSet], id: RuleId) -> (RuleRef, Option<u64>) {
     let chain_name = set.zip(chain).map_or("", |(set, chain)| set.text(chain.name));
     let (text, owner, packets) = match (set, rule, chain) {
         (Some(set), Some(rule), _) => {
-            let owner = owner::of(set, table, chain_name, rule);
+            let mut owner = owner::of(set, table, chain_name, rule);
+            let element = id.element.and_then(|(set_id, element)| set.set(set_id)?.element(element));
+            if let (Some(element), Some(table)) = (element, table) {
+                owner.object = owner::of_element(set, table, element).unwrap_or(owner.object);
+            }
             (set.text(rule.text).to_owned(), owner, set.packets(rule))
         }
         (_, _, Some(chain)) => {
@@ -80,12 +84,15 @@ fn reference(sets: &[RuleSet], id: RuleId) -> (RuleRef, Option<u64>) {
         }
         _ => (String::new(), owner::Owner::default(), None),
     };
+    let handle =
+        id.rule.zip(chain).and_then(|(index, chain)| table?.handles.get(chain.first_rule as usize + index));
+    let handle = handle.copied().filter(|handle| *handle != 0);
     let reference = RuleRef {
         backend: set.map_or(model::walk::Backend::IptablesNft, |set| set.backend),
         family: set.map_or(model::flow::Family::Ipv4, |set| set.family),
         table: table_name.to_owned(),
         chain: chain_name.to_owned(),
-        handle: None,
+        handle,
         text,
         owner: owner.name.to_owned(),
         object: owner.object,

@@ -171,7 +171,11 @@ pub struct Unread {
 pub struct NodeState {
     /// iptables rules, one entry for each back-end and family that holds tables.
     pub iptables: Vec<SavedRules>,
-    /// Whether nftables tables exist beyond those of iptables-nft, which are then not walked here.
+    /// What `nft -j list ruleset` prints; empty where it was not asked.
+    #[serde(default)]
+    pub nftables: String,
+    /// nftables tables beyond those of iptables-nft that can decide over a packet. Those that `nftables` lacks, or that are
+    /// not walked, stay doubtful.
     pub foreign_nft_tables: Vec<String>,
     /// Interfaces.
     pub links: Vec<Link>,

@@ -8,12 +8,15 @@ use model::flow::Family;
 use model::gap::Gap;
 use model::walk::{Action, Outcome};
 
-use super::test::{Holds, holds};
+use super::lookup;
+use super::test::{Holds, holds, matches};
 use super::{
     BaseChain, End, Ending, Flow, Frame, MAX_CALLS, MAX_WAYS, Parting, RuleId, Stage, Walker, Way, quote,
 };
 use crate::hooks::{Hook, Kind};
-use crate::ir::{ChainId, Policy, Rule, RuleSet, Target};
+use crate::ir::lookup::{Found, Lookup, Mapped, Verdict};
+use crate::ir::{ChainId, Policy, Rule, RuleSet, Step, Target};
+use crate::network::Tri;
 
 /// What REJECT sends when the rule does not say (`man iptables-extensions`).
 const fn default_reject(family: Family) -> &'static str {
@@ -65,8 +68,13 @@ impl Walker<'_> {
     }
 
     fn carry_out(&self, way: &mut Way, id: RuleId, rule: &Rule, rules: &RuleSet) -> Flow {
+        self.act(way, id, rule, rules, &rule.target)
+    }
+
+    /// Does what a rule says, all of it or one of several things.
+    fn act(&self, way: &mut Way, id: RuleId, rule: &Rule, rules: &RuleSet, target: &Target) -> Flow {
         let base = self.chains.get(way.entry).copied();
-        match &rule.target {
+        match target {
             Target::None | Target::Continue => {}
             Target::Accept => {
                 way.record(Some(id), Action::Accept);
@@ -91,7 +99,7 @@ impl Walker<'_> {
             }
             Target::Jump(chain) | Target::Goto(chain) => {
                 way.record(Some(id), Action::Jump(self.name_of(id, *chain).to_owned()));
-                if matches!(rule.target, Target::Goto(_)) {
+                if matches!(target, Target::Goto(_)) {
                     way.frames.pop();
                 }
                 if way.frames.len() >= MAX_CALLS {
@@ -140,15 +148,91 @@ impl Walker<'_> {
             }
             // What is tracked already stays so, as what a host sends to itself (xt_CT, `xt_ct_target`).
             Target::NoTrack => way.packet.untracked |= !way.packet.tracked,
+            Target::Steps(steps) => return self.steps(way, id, rule, rules, steps),
+            Target::Verdict(asked) => return self.verdict(way, id, rule, rules, asked),
+            Target::DnatBy(asked) => return self.dnat_by(way, id, rule, rules, asked),
             Target::Unknown(text) => return self.unmodelled(way, id, rule, rules, rules.text(*text)),
         }
         Flow::On
     }
 
+    /// Several things in a row, until one of them decides or a condition fails.
+    fn steps(&self, way: &mut Way, id: RuleId, rule: &Rule, rules: &RuleSet, steps: &[Step]) -> Flow {
+        let (entry, frames) = (way.entry, way.frames.len());
+        for step in steps {
+            match step {
+                Step::If(item) => match matches(rules, item, &way.packet, self.network) {
+                    Tri::Yes => {}
+                    Tri::No => return Flow::On,
+                    Tri::Unknown => {
+                        return self.unmodelled(
+                            way,
+                            id,
+                            rule,
+                            rules,
+                            "a condition after something was changed",
+                        );
+                    }
+                },
+                Step::Do(target) => {
+                    let flow = self.act(way, id, rule, rules, target);
+                    if !matches!(flow, Flow::On)
+                        || !way.running
+                        || (way.entry, way.frames.len()) != (entry, frames)
+                    {
+                        return flow;
+                    }
+                }
+            }
+        }
+        Flow::On
+    }
+
+    /// What a verdict map says.
+    fn verdict(&self, way: &mut Way, id: RuleId, rule: &Rule, rules: &RuleSet, asked: &Lookup) -> Flow {
+        let element = match lookup::find(rules, asked, &way.packet, self.network).0 {
+            Found::Nothing => return Flow::On,
+            Found::Unknown => return self.unmodelled(way, id, rule, rules, "which element of the map fits"),
+            Found::Element(element) => element,
+        };
+        let found = rules.set(asked.set).and_then(|set| set.element(element));
+        let Some(Mapped::Verdict(verdict)) = found.map(|element| &element.mapped) else {
+            return self.unmodelled(way, id, rule, rules, "what the element of the map says");
+        };
+        let target = match *verdict {
+            Verdict::Accept => Target::Accept,
+            Verdict::Drop => Target::Drop,
+            Verdict::Return => Target::Return,
+            Verdict::Continue => Target::Continue,
+            Verdict::Jump(chain) => Target::Jump(chain),
+            Verdict::Goto(chain) => Target::Goto(chain),
+        };
+        self.act(way, RuleId { element: Some((asked.set, element)), ..id }, rule, rules, &target)
+    }
+
+    /// A new destination out of a map. Without an element the rule does not match (`nft_lookup_eval`: `NFT_BREAK`).
+    fn dnat_by(&self, way: &mut Way, id: RuleId, rule: &Rule, rules: &RuleSet, asked: &Lookup) -> Flow {
+        let element = match lookup::find(rules, asked, &way.packet, self.network).0 {
+            Found::Nothing => return Flow::On,
+            Found::Unknown => return self.unmodelled(way, id, rule, rules, "which element of the map fits"),
+            Found::Element(element) => element,
+        };
+        let found = rules.set(asked.set).and_then(|set| set.element(element));
+        let to = match found.map(|element| &element.mapped) {
+            Some(Mapped::Values(values)) => destination(values, rules.family, way.packet.dst.port()),
+            _ => None,
+        };
+        let Some(to) = to else {
+            return self.unmodelled(way, id, rule, rules, "what the element of the map says");
+        };
+        let base = self.chains.get(way.entry).copied();
+        way.translate(RuleId { element: Some((asked.set, element)), ..id }, base, to)
+    }
+
     /// A base chain came to its end.
     pub(super) fn policy(&self, way: &mut Way, base: BaseChain) -> Flow {
         let chain = self.chain(base.set, base.table, base.chain);
-        let id = RuleId { set: base.set, table: base.table, chain: base.chain, rule: None };
+        let id = RuleId { set: base.set, table: base.table, chain: base.chain, rule: None, element: None };
         let (policy, empty) = chain.map_or((Policy::Accept, true), |chain| (chain.policy, chain.is_empty()));
         if policy == Policy::Drop || !empty {
             way.record(Some(id), Action::Policy(policy.word().to_owned()));
@@ -183,6 +267,20 @@ impl Walker<'_> {
         let chain = self.rules(id.set).zip(self.chain(id.set, id.table, chain));
         chain.map_or("", |(rules, chain)| rules.text(chain.name))
     }
+}
+
+/// The address and port of a map's element.
+fn destination(values: &[u128], family: Family, port: u16) -> Option<SocketAddr> {
+    let (address, port) = match *values {
+        [address] => (address, port),
+        [address, port] => (address, u16::try_from(port).ok()?),
+        _ => return None,
+    };
+    let address = match family {
+        Family::Ipv4 => IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(address).ok()?)),
+        Family::Ipv6 => IpAddr::V6(Ipv6Addr::from_bits(address)),
+    };
+    Some(SocketAddr::new(address, port))
 }
 
 impl Way {

@@ -5,6 +5,7 @@
 use ipnet::IpNet;
 use model::flow::Protocol;
 
+use super::lookup;
 use crate::ir::{
     AddressTypes, Chance, CtStates, Interface, Match, PacketType, Rule, RuleSet, Side, Target, Test,
 };
@@ -32,6 +33,9 @@ pub(super) fn holds(rules: &RuleSet, rule: &Rule, packet: &Passing, network: &Ne
             Test::Chance(Chance::Sometimes) => true,
             // Whom a sender was sent to before decides among ways that are all taken; a verdict by it is open.
             Test::SeenBefore => matches!(rule.target, Target::Jump(_) | Target::Goto(_)),
+            Test::Lookup(ref asked) if rules.set(asked.set).is_some_and(|set| set.changing) => {
+                matches!(rule.target, Target::Jump(_) | Target::Goto(_))
+            }
             _ => false,
         };
         if by_chance {
@@ -40,7 +44,7 @@ pub(super) fn holds(rules: &RuleSet, rule: &Rule, packet: &Passing, network: &Ne
             }
             continue;
         }
-        match one(rules, item, packet, network) {
+        match matches(rules, item, packet, network) {
             Tri::Yes => {}
             Tri::No => return Holds::No,
             Tri::Unknown => result = Holds::Unknown,
@@ -49,7 +53,8 @@ pub(super) fn holds(rules: &RuleSet, rule: &Rule, packet: &Passing, network: &Ne
     result
 }
 
-fn one(rules: &RuleSet, item: &Match, packet: &Passing, network: &Network) -> Tri {
+/// Whether one condition holds.
+pub(super) fn matches(rules: &RuleSet, item: &Match, packet: &Passing, network: &Network) -> Tri {
     let tcp = packet.protocol == Protocol::Tcp;
     let truth = match &item.test {
         // Without a connection they fail whether negated or not (`conntrack_mt`, `connmark_mt`).
@@ -63,6 +68,7 @@ fn one(rules: &RuleSet, item: &Match, packet: &Passing, network: &Network) -> Tr
         {
             return Tri::No;
         }
+        Test::Lookup(asked) => return lookup::holds(rules, asked, item.negate, packet, network),
         Test::Destination(net) => contains(net, packet.dst.ip()),
         Test::Source(net) => contains(net, packet.src),
         Test::Protocol(number) | Test::CtProtocol(number) => Tri::of(*number == packet.protocol.number()),
@@ -141,7 +147,8 @@ fn source_port(packet: &Passing, list: &[model::flow::PortRange]) -> Tri {
     }
 }
 
-fn states(packet: &Passing) -> u8 {
+/// The connection's state and translations.
+pub(super) fn states(packet: &Passing) -> u8 {
     if packet.untracked {
         return CtStates::UNTRACKED;
     }

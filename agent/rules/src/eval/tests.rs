@@ -291,7 +291,7 @@ fn both_back_ends_are_walked_and_their_order_matters_only_where_it_does() {
     state.iptables[0] = saved(Backend::IptablesNft, &filter("-A FORWARD -p tcp --dport 80 -j REJECT"));
     let either = walk(&state, &asked);
     assert_eq!(either.outcome, Outcome::Unknown);
-    assert!(either.gaps.iter().any(|gap| gap.what.starts_with("order of iptables-legacy")));
+    assert!(either.gaps.iter().any(|gap| gap.what.starts_with("order of chains")));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use model::walk::Action;
 
-use crate::ir::ChainId;
+use crate::ir::{ChainId, SetId};
 
 /// A rule, or a chain's policy, by position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +19,8 @@ pub(crate) struct RuleId {
     pub(crate) chain: ChainId,
     /// Index of the rule; `None` for the policy.
     pub(crate) rule: Option<usize>,
+    /// The element of a map that said what to do.
+    pub(crate) element: Option<(SetId, u32)>,
 }
 
 /// Something that happened, by position.

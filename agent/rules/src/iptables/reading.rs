@@ -21,7 +21,8 @@ pub(super) struct Reading<'t> {
 impl<'t> Reading<'t> {
     /// An empty table with room for so many rules.
     pub(super) fn new(name: &str, room: usize) -> Self {
-        let table = Table { name: name.to_owned(), chains: Vec::new(), rules: Vec::with_capacity(room) };
+        let rules = Vec::with_capacity(room);
+        let table = Table { name: name.to_owned(), rules, ..Table::default() };
         Self { table, names: Names::default(), chains: Vec::with_capacity(room) }
     }
 

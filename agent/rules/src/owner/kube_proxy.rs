@@ -59,7 +59,7 @@ fn service_of(comment: &str) -> Option<&str> {
 }
 
 /// `ns/svc` or `ns/svc:port`, nothing else with a slash, and nothing that would have to be escaped.
-fn is_service_port_name(word: &str) -> bool {
+pub(super) fn is_service_port_name(word: &str) -> bool {
     let Some((namespace, rest)) = word.split_once('/') else { return false };
     let (name, port) = rest.split_once(':').unwrap_or((rest, ""));
     let label = |text: &str| {
