@@ -145,10 +145,6 @@ fn note_warnings(what: &str, family: Family, output: &Output, saved: &mut Saved,
                 Family::Ipv6 => nft::IPV6,
             };
             saved.incompatible.push(Table { family, name: name.to_owned() });
-            gaps.push(Gap::new(
-                what,
-                format!("table {} holds rules that only nft can print", name.escape_debug()),
-            ));
         }
     }
     let unsupported = output.text.lines().filter(|line| line.contains("unsupported revision")).count();
@@ -184,13 +180,13 @@ fn incompatible_table(line: &str) -> Option<&str> {
 }
 
 #[derive(Debug)]
-struct Output {
-    text: String,
+pub(crate) struct Output {
+    pub(crate) text: String,
     stderr: String,
 }
 
 #[derive(Debug)]
-enum Failure {
+pub(crate) enum Failure {
     Missing,
     Start(io::Error),
     TimedOut,
@@ -200,7 +196,7 @@ enum Failure {
 }
 
 impl Failure {
-    fn gap(&self, tool: &str) -> Gap {
+    pub(crate) fn gap(&self, tool: &str) -> Gap {
         let why = match self {
             Self::Missing => format!("{tool} is not installed"),
             Self::Start(error) => format!("start {tool}: {error}"),
@@ -216,7 +212,7 @@ impl Failure {
 }
 
 /// Runs a tool in the calling thread's namespace (a child inherits it) and reads both its outputs within the limits.
-fn run<const N: usize>(tool: &str, arguments: [&str; N]) -> Result<Output, Failure> {
+pub(crate) fn run<const N: usize>(tool: &str, arguments: [&str; N]) -> Result<Output, Failure> {
     let mut child = Command::new(OsStr::new(tool))
         .args(arguments)
         .env("LC_ALL", "C")

@@ -1,8 +1,11 @@
-//! What of nftables is needed beside `iptables-save`: which tables exist, whether they do anything, and the generation.
+//! nftables: which tables exist, whether they do anything, the generation, and the rules as `nft` lists them.
 //!
-//! Not a reader of rules; those of nftables proper are not walked here.
+//! Understanding the listing is the business of `rules`.
+
+use model::Gap;
 
 use crate::error::Error;
+use crate::iptables;
 use crate::nl::{self, Netlink, attributes, be32, text};
 
 const SUBSYSTEM: u16 = 10 << 8;
@@ -112,6 +115,20 @@ pub fn deciding_tables(netlink: &mut Netlink) -> Result<Vec<Table>, Error> {
         }
     }
     Ok(tables)
+}
+
+/// All rules of the calling thread's namespace, as `nft -j -a list ruleset` prints them.
+pub fn list() -> Result<String, Gap> {
+    let listed = iptables::run("nft", ["-j", "-a", "list", "ruleset"]);
+    listed.map(|output| output.text).map_err(|failure| {
+        let gap = Gap { what: "nftables rules".to_owned(), ..failure.gap("nft") };
+        match failure {
+            iptables::Failure::Missing => {
+                gap.with_remedy("install the nftables package where the agent runs")
+            }
+            _ => gap,
+        }
+    })
 }
 
 /// The number of the latest change to any nft table of this namespace; `None` where the kernel has no nf_tables.

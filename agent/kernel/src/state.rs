@@ -128,6 +128,7 @@ fn read_here() -> StampedState {
             continue;
         }
         state.iptables = rules.iptables;
+        state.nftables = rules.nftables;
         state.foreign_nft_tables = rules.foreign;
         for unread in rules.unread {
             state.miss([unread.part], unread.gap);
@@ -143,6 +144,7 @@ fn read_here() -> StampedState {
 
 struct Rules {
     iptables: Vec<SavedRules>,
+    nftables: String,
     foreign: Vec<String>,
     unread: Vec<Unread>,
 }
@@ -159,12 +161,19 @@ fn read_rules() -> Rules {
         }
     };
     let saved = iptables::save(tables.as_deref(), &mut unread);
-    let foreign = deciding
+    let foreign: Vec<String> = deciding
         .iter()
         .filter(|table| !table.named_as_iptables() || saved.incompatible.contains(table))
         .map(nft::Table::in_words)
         .collect();
-    Rules { iptables: saved.rules, foreign, unread }
+    let mut nftables = String::new();
+    if !foreign.is_empty() {
+        match nft::list() {
+            Ok(listing) => nftables = listing,
+            Err(gap) => unread.push(Unread { part: Part::Rules(None), gap }),
+        }
+    }
+    Rules { iptables: saved.rules, nftables, foreign, unread }
 }
 
 /// All nft tables; an empty list where the kernel has no nf_tables.

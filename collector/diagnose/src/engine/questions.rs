@@ -215,7 +215,7 @@ fn a_node_served_by_what_is_not_walked_is_inconclusive_whatever_its_iptables_do(
     };
     for (mode, says) in [
         (ServiceProxy::Ipvs, "IPVS serves Services there"),
-        (ServiceProxy::Nftables, "nftables, which is not walked"),
+        (ServiceProxy::Nftables, "nftables serves Services there; tables not walked: ip kube-proxy"),
         (ServiceProxy::Other, "another data plane"),
         (ServiceProxy::None, "tables not walked: ip kube-proxy"),
     ] {

@@ -19,9 +19,6 @@ pub(super) fn blind(node: &str, walk: &Walk, dst: SocketAddr) -> Option<Gap> {
     let held = walk.branches.iter().any(|branch| branch.outcome == Outcome::Local);
     let why = match proxy.mode {
         ServiceProxy::Ipvs => "IPVS serves Services there, whose tables are not read".to_owned(),
-        ServiceProxy::Nftables => {
-            "kube-proxy serves Services there by nftables, which is not walked".to_owned()
-        }
         ServiceProxy::Other => "another data plane than netfilter serves Services there".to_owned(),
         _ if held => {
             format!(
@@ -33,6 +30,8 @@ pub(super) fn blind(node: &str, walk: &Walk, dst: SocketAddr) -> Option<Gap> {
             Some(gap) => format!("no iptables rule there shows a Service proxy; {}", gap.why),
             None => "none of its rules shows a Service proxy".to_owned(),
         },
+        // Its mode is read from tables that are walked; others beside them may not be.
+        ServiceProxy::Nftables => format!("nftables serves Services there; {}", unwalked?.why),
         ServiceProxy::Iptables | ServiceProxy::IptablesLegacy => return None,
     };
     Some(Gap::new(what, why))
