@@ -1,12 +1,18 @@
-//! A stand-in for a NetworkPolicy engine: programs the rules kube-router writes for decisions that the caller took.
+//! A stand-in for a NetworkPolicy engine: programs the rules kube-router writes for decisions about pods.
 //!
-//! It decides nothing about selectors or peers. The rules have the names, comments, marks and order of kube-router 1.3 to
-//! 2.8 (`pkg/controllers/netpol`) with two differences: peers are single `-s`/`-d` rules instead of ipsets, and the
-//! doubled `physdev` jumps are left out, since with `bridge-nf-call-iptables` the plain ones match bridged packets too.
+//! `decide` takes the decisions from objects; writing rules decides nothing about selectors or peers. The rules have the
+//! names, comments, marks and order of kube-router 1.3 to 2.8 (`pkg/controllers/netpol`) with these differences: peers
+//! are single `-s`/`-d` rules instead of ipsets, blocks with exceptions are written as the prefixes that are left, the
+//! doubled `physdev` jumps are left out, since with `bridge-nf-call-iptables` the plain ones match bridged packets too,
+//! and IPv6 is not programmed although decisions carry it.
 
+mod carve;
+mod decide;
 mod render;
 
-use ipnet::Ipv4Net;
+pub use decide::decide;
+
+use ipnet::{IpNet, Ipv4Net};
 use model::flow::PortRange;
 use model::walk::Backend;
 use model::{Key, Protocol};
@@ -19,7 +25,9 @@ use crate::lab::{Lab, Node};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admitted {
     /// The other side: source for ingress, destination for egress.
-    pub peer: Ipv4Net,
+    pub peer: IpNet,
+    /// Parts of the peer that this entry does not admit.
+    pub except: Vec<IpNet>,
     /// The protocol; `None` admits everything from the peer.
     pub protocol: Option<Protocol>,
     /// The ports; `None` admits all of the protocol.
@@ -58,12 +66,17 @@ pub struct PolicyEngine {
 impl Admitted {
     /// Everything from or to one address.
     pub const fn all(peer: Ipv4Net) -> Self {
-        Self { peer, protocol: None, ports: None }
+        Self { peer: IpNet::V4(peer), except: Vec::new(), protocol: None, ports: None }
     }
 
     /// One TCP port from or to a range.
     pub const fn tcp(peer: Ipv4Net, port: u16) -> Self {
-        Self { peer, protocol: Some(Protocol::Tcp), ports: Some(PortRange::single(port)) }
+        Self {
+            peer: IpNet::V4(peer),
+            except: Vec::new(),
+            protocol: Some(Protocol::Tcp),
+            ports: Some(PortRange::single(port)),
+        }
     }
 }
 

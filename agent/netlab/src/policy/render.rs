@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use ipnet::IpNet;
 use model::Key;
 
+use super::carve::carve;
 use super::{Admitted, Isolation, PodDecision, PolicyEngine};
 use crate::kube_proxy::hash;
 use crate::lab::Pod;
@@ -180,10 +182,12 @@ fn policy_rules(chain: &str, isolation: &Isolation, own: &str, peer_flag: &str, 
     let comment = format!(
         "-m comment --comment \"rule to ACCEPT traffic from source pods to dest pods selected by policy name {name} namespace {namespace}\""
     );
-    for admitted in &isolation.admitted {
-        let selected = format!("{own} {peer_flag} {}{} {comment}", admitted.peer, ports(admitted));
-        line(rules, chain, &format!("{selected} -j MARK --set-xmark {ADMITTED}"));
-        line(rules, chain, &format!("{selected} -m mark --mark {ADMITTED} -j RETURN"));
+    for admitted in isolation.admitted.iter().filter(|admitted| matches!(admitted.peer, IpNet::V4(_))) {
+        for peer in carve(admitted.peer, &admitted.except) {
+            let selected = format!("{own} {peer_flag} {peer}{} {comment}", ports(admitted));
+            line(rules, chain, &format!("{selected} -j MARK --set-xmark {ADMITTED}"));
+            line(rules, chain, &format!("{selected} -m mark --mark {ADMITTED} -j RETURN"));
+        }
     }
 }
 
