@@ -15,13 +15,13 @@ pub const SERVERS: [&str; 3] = ["far", "near", "also"];
 /// Ports of the nodes: served, without endpoints, local to node-2, source-ranged, and nobody's.
 pub const NODE_PORTS: [u16; 5] = [30010, 30011, 30013, 30014, 30999];
 
-pub fn lab() -> Lab {
+pub fn lab(name: &str) -> Lab {
     let node = |number: u8| NodeSpec {
         name: format!("node-{number}"),
         address: [10, 200, 0, 10 + number].into(),
         pod_cidr: format!("10.244.{number}.0/24").parse().expect("cidr"),
     };
-    let mut lab = Lab::new(LabSpec { name: "oracle".into(), nodes: vec![node(1), node(2)] }).expect("a lab");
+    let mut lab = Lab::new(LabSpec { name: name.into(), nodes: vec![node(1), node(2)] }).expect("a lab");
     for (name, node, last) in
         [("client", 1, 5), ("near", 1, 6), ("also", 1, 7), ("far", 2, 5), ("other", 2, 6)]
     {
