@@ -7,7 +7,7 @@ use crate::{codegen, setup, test, tidy};
 
 /// Runs every check.
 pub fn run() -> Result<()> {
-    step("setup", || setup::run(false))?;
+    step("setup", || setup::run(setup::For::All, false))?;
     step("format", || process::run(cargo().args(["fmt", "--all", "--check"])))?;
     step("tidy", tidy::run)?;
     step("lints", || {

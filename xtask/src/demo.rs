@@ -7,7 +7,7 @@ use crate::setup;
 
 /// Builds the binaries and runs `lab demo`.
 pub fn run(keep: bool) -> Result<()> {
-    setup::run(false)?;
+    setup::run(setup::For::Demo, false)?;
     step("build", build)?;
     let lab = built().join("lab");
     let mut command = setup::as_root(&lab.to_string_lossy())?;

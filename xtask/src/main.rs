@@ -7,14 +7,17 @@
 mod bench;
 mod bpf;
 mod ci;
+mod cluster;
 mod codegen;
 mod demo;
+mod kubernetes;
 mod new_cause;
 mod process;
 mod setup;
 mod test;
 mod tidy;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -42,9 +45,16 @@ enum Task {
         #[arg(long)]
         keep: bool,
     },
+    /// Run a real Kubernetes in namespaces of this machine (needs root, and Go the first time).
+    #[command(after_help = cluster::HELP, arg_required_else_help = true)]
+    Cluster {
+        /// A command of `kubelab` and its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+        arguments: Vec<OsString>,
+    },
     /// Run the tests, all of them or one tier.
     Test {
-        /// Only this tier, 0 to 5 (CONTRIBUTING.md says what each needs).
+        /// Only this tier, 0 to 6 (CONTRIBUTING.md says what each needs).
         #[arg(long, value_name = "N")]
         tier: Option<u8>,
         /// Include what takes long: more property cases.
@@ -78,7 +88,7 @@ enum Task {
 
 fn main() -> ExitCode {
     match perform(Args::parse().task) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -86,9 +96,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn perform(task: Task) -> Result<()> {
-    match task {
-        Task::Setup { dry_run } => setup::run(dry_run),
+fn perform(task: Task) -> Result<ExitCode> {
+    let done = match task {
+        Task::Cluster { arguments } => return cluster::run(&arguments),
+        Task::Setup { dry_run } => setup::run(setup::For::All, dry_run),
         Task::Demo { keep } => demo::run(keep),
         Task::Test { tier, long } => test::run(tier, long),
         Task::Bench { filter } => bench::run(filter.as_deref()),
@@ -96,5 +107,6 @@ fn perform(task: Task) -> Result<()> {
         Task::Codegen { check } => codegen::run(check),
         Task::Tidy => tidy::run(),
         Task::NewCause { name, group } => new_cause::run(&name, group),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

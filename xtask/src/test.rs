@@ -10,15 +10,18 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::kubernetes::{self, Obtained, Set};
 use crate::process::{built, cargo, output, path_with_tools, root, step};
-use crate::setup;
+use crate::setup::{self, For};
 
 /// What a tier runs.
 enum Runs {
     /// Unit tests of every crate, and the examples in the documentation.
     Units,
-    /// Integration tests of the crates in these folders.
+    /// Integration tests of the crates in these folders, except those that need kubelets.
     Integration(&'static [&'static str]),
+    /// Integration tests of these folders that need kubelets: programs whose names begin with [`FULL`].
+    Kubelets(&'static [&'static str]),
 }
 
 /// One tier.
@@ -26,6 +29,12 @@ struct Tier {
     name: &'static str,
     runs: Runs,
 }
+
+/// What the names of test programs begin with that need a full cluster.
+const FULL: &str = "full";
+
+/// The first tier with clusters.
+const CLUSTERS: usize = 5;
 
 /// Tiers by number; CONTRIBUTING.md explains them.
 const TIERS: &[Tier] = &[
@@ -55,7 +64,8 @@ const TIERS: &[Tier] = &[
     },
     Tier { name: "3 kernel oracle", runs: Runs::Integration(&["agent/kernel", "agent/netlab"]) },
     Tier { name: "4 BPF", runs: Runs::Integration(&["agent/trace"]) },
-    Tier { name: "5 story", runs: Runs::Integration(&["agent", "deploy/e2e"]) },
+    Tier { name: "5 story", runs: Runs::Integration(&["agent", "deploy/e2e", "deploy/kubelab"]) },
+    Tier { name: "6 cluster", runs: Runs::Kubelets(&["deploy/e2e", "deploy/kubelab"]) },
 ];
 
 /// A built test program.
@@ -75,9 +85,16 @@ struct Tally {
     skipped: Vec<String>,
 }
 
+/// What all test programs are run with.
+struct How {
+    long: bool,
+    /// The directory of the Kubernetes programs, if they are to be had.
+    kubernetes: Option<PathBuf>,
+}
+
 /// Runs one tier or all of them.
 pub fn run(tier: Option<u8>, long: bool) -> Result<()> {
-    setup::run(false)?;
+    setup::run(For::All, false)?;
     let chosen: Vec<&Tier> = match tier {
         Some(number) => {
             vec![
@@ -93,11 +110,32 @@ pub fn run(tier: Option<u8>, long: bool) -> Result<()> {
         programs = build()?;
         Ok(())
     })?;
+    let mut how = How { long, kubernetes: None };
+    if tier.is_none_or(|number| usize::from(number) >= CLUSTERS) {
+        step("kubernetes programs", || {
+            how.kubernetes = kubernetes_programs()?;
+            Ok(())
+        })?;
+    }
     let mut tally = Tally::default();
     for tier in chosen {
-        step(&format!("tier {}", tier.name), || run_tier(tier, &programs, long, &mut tally))?;
+        step(&format!("tier {}", tier.name), || run_tier(tier, &programs, &how, &mut tally))?;
     }
     report(&tally)
+}
+
+/// Gets what clusters run. Where that is impossible the tests say that they are skipped, and fail in CI.
+fn kubernetes_programs() -> Result<Option<PathBuf>> {
+    match kubernetes::obtain(Set::Full, None)? {
+        Obtained::Ready(directory) => {
+            println!("kubernetes: all programs: {}", directory.display());
+            Ok(Some(directory))
+        }
+        Obtained::Unavailable(why) => {
+            println!("kubernetes: tests with clusters will be skipped: {why}");
+            Ok(None)
+        }
+    }
 }
 
 /// Builds every test program and the three binaries, and says where they are.
@@ -112,7 +150,10 @@ fn build() -> Result<Vec<Program>> {
     let programs: Vec<Program> =
         text.lines().filter_map(|line| program(&serde_json::from_str(line).ok()?)).collect();
     let known = |folder: &str| {
-        TIERS.iter().any(|tier| matches!(tier.runs, Runs::Integration(folders) if folders.contains(&folder)))
+        TIERS.iter().any(|tier| match tier.runs {
+            Runs::Units => false,
+            Runs::Integration(folders) | Runs::Kubelets(folders) => folders.contains(&folder),
+        })
     };
     match programs.iter().find(|program| !program.unit && !known(&program.folder)) {
         None => Ok(programs),
@@ -134,31 +175,43 @@ fn program(message: &Value) -> Option<Program> {
     })
 }
 
-fn run_tier(tier: &Tier, programs: &[Program], long: bool, tally: &mut Tally) -> Result<()> {
+fn run_tier(tier: &Tier, programs: &[Program], how: &How, tally: &mut Tally) -> Result<()> {
+    for program in programs.iter().filter(|program| program.unit && matches!(tier.runs, Runs::Units)) {
+        run_program(program, how, tally)?;
+    }
     match tier.runs {
         Runs::Units => {
-            for program in programs.iter().filter(|program| program.unit) {
-                run_program(program, long, tally)?;
-            }
             let text = output(cargo().args(["test", "--locked", "--workspace", "--doc", "--quiet"]))?;
             let passed: u64 = text.lines().filter_map(passed_of).sum();
             tally.passed += passed;
             println!("examples in the documentation: {passed} passed");
-            Ok(())
         }
-        Runs::Integration(folders) => {
+        Runs::Integration(folders) | Runs::Kubelets(folders) => {
             for folder in folders {
-                for program in programs.iter().filter(|program| !program.unit && program.folder == *folder) {
-                    run_program(program, long, tally)?;
+                for program in programs.iter().filter(|program| tier.has(program, folder)) {
+                    run_program(program, how, tally)?;
                 }
             }
-            Ok(())
         }
+    }
+    Ok(())
+}
+
+impl Tier {
+    /// Whether this integration test of the folder runs in this tier and not in another of the same folder.
+    fn has(&self, program: &Program, folder: &str) -> bool {
+        let needs_kubelets = program.name.starts_with(FULL) && kubelet_folder(folder);
+        !program.unit && program.folder == folder && needs_kubelets == matches!(self.runs, Runs::Kubelets(_))
     }
 }
 
+/// Whether this folder's tests are told apart by what cluster they need.
+fn kubelet_folder(folder: &str) -> bool {
+    TIERS.iter().any(|tier| matches!(tier.runs, Runs::Kubelets(folders) if folders.contains(&folder)))
+}
+
 /// Runs one program. What passing tests print is shown only where it tells of a skip; a failure is shown whole.
-fn run_program(program: &Program, long: bool, tally: &mut Tally) -> Result<()> {
+fn run_program(program: &Program, how: &How, tally: &mut Tally) -> Result<()> {
     let directory = root().join(&program.folder);
     let mut command = Command::new(&program.executable);
     command
@@ -170,7 +223,18 @@ fn run_program(program: &Program, long: bool, tally: &mut Tally) -> Result<()> {
         .env("WHY_DROPPED_BINARIES", built())
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
-    if long {
+    match &how.kubernetes {
+        Some(directory) => {
+            command.env(kubernetes::VARIABLE, directory);
+            if std::env::var_os("KUBEBUILDER_ASSETS").is_none_or(|value| value.is_empty()) {
+                command.env("KUBEBUILDER_ASSETS", directory);
+            }
+        }
+        None => {
+            command.env_remove(kubernetes::VARIABLE);
+        }
+    }
+    if how.long {
         command.env("PROPTEST_CASES", "20000");
     }
     let name = format!("{} {}", program.folder, if program.unit { "unit" } else { &program.name });
@@ -213,6 +277,21 @@ fn report(tally: &Tally) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tests_that_need_kubelets_run_in_their_own_tier() {
+        let program = |folder: &str, name: &str| Program {
+            folder: folder.to_owned(),
+            name: name.to_owned(),
+            unit: false,
+            executable: PathBuf::new(),
+        };
+        let tiers = |program: &Program| -> Vec<usize> {
+            (0..TIERS.len()).filter(|&number| TIERS[number].has(program, &program.folder)).collect()
+        };
+        assert_eq!(tiers(&program("deploy/kubelab", "full_nodes")), [6]);
+        assert_eq!(tiers(&program("deploy/kubelab", "light")).last(), Some(&5));
+    }
 
     #[test]
     fn the_count_of_a_result_line_is_read() {
