@@ -4,7 +4,7 @@
 
 /// Conditions for what the client on node-1 and node-1 itself send to port 8080 of the pod `far` on node-2: some hold,
 /// some do not, some for one of the two only.
-pub const CONDITIONS: [&str; 62] = [
+pub const CONDITIONS: [&str; 65] = [
     "ip daddr 10.244.2.5",
     "ip daddr != 10.244.2.5",
     "ip daddr 10.244.2.6",
@@ -59,6 +59,9 @@ pub const CONDITIONS: [&str; 62] = [
     "ct direction original",
     "ct direction reply",
     "ct status dnat",
+    "ct status != dnat",
+    "ct status ! dnat",
+    "meta l4proto { tcp, udp } ct direction original ip daddr 10.244.2.5",
     "ct original ip daddr 10.244.2.5",
     "ct original ip daddr 10.244.2.6",
     "meta l4proto tcp ct original proto-dst 8080",

@@ -5,7 +5,7 @@
 use super::test::states;
 use crate::ir::lookup::{self, Field, Found, Lookup, MAX_FIELDS};
 use crate::ir::{CtStates, RuleSet};
-use crate::network::{Network, Tri};
+use crate::network::{Network, Query, Tri, Way};
 use crate::packet::{Device, Passing};
 
 /// `IPS_SRC_NAT` (`include/uapi/linux/netfilter/nf_conntrack_common.h`).
@@ -92,6 +92,7 @@ fn value(field: Field, packet: &Passing, network: &Network) -> Value {
         Field::OutInterface => name(&packet.output),
         Field::SourceType(limited) => kind(packet.src, limited, network),
         Field::DestinationType(limited) => kind(packet.dst.ip(), limited, network),
+        Field::ReturnPath(marked) => return_path(packet, marked, network),
         Field::Unknown => Value::Unknown,
     }
 }
@@ -114,6 +115,16 @@ fn name(device: &Device) -> Value {
         Device::Absent => Value::Known(0),
         Device::Named(name) => Value::Known(lookup::interface_name(name)),
         Device::Unknown => Value::Unknown,
+    }
+}
+
+/// Told only where the way back is by the interface it came by (`nft_fib4_eval`); what else leads there is left open.
+fn return_path(packet: &Passing, marked: bool, network: &Network) -> Value {
+    let mark = if marked { packet.mark } else { 0 };
+    let back = Query { src: packet.dst.ip(), dst: packet.src, mark, input: &Device::Absent };
+    match (network.way(&back), &packet.input) {
+        (Way::On { device: Device::Named(by), .. }, Device::Named(came)) if by == *came => Value::Known(1),
+        _ => Value::Unknown,
     }
 }
 

@@ -52,6 +52,9 @@ pub enum Field {
     SourceType(bool),
     /// `RTN_…` kind of the destination address; true if looked up on one interface only.
     DestinationType(bool),
+    /// 1 if the way back to the source leaves by the interface it arrived on, 0 if none does; true if the packet mark takes
+    /// part.
+    ReturnPath(bool),
     /// Not modelled.
     Unknown,
 }

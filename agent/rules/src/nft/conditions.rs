@@ -10,6 +10,7 @@ use super::elements;
 use super::fields::{self, Read};
 use super::object::single;
 use super::values::{self, Kind};
+use crate::eval::lookup::{DST_NAT, SRC_NAT};
 use crate::ir::lookup::{Element, Field, Lookup, Mapped};
 use crate::ir::{self, CtStates, Interface, Masked, Match, PacketType, Span, Test};
 
@@ -147,8 +148,22 @@ fn equals(
 ) -> Result<Option<Test>, &'static str> {
     let network = || values::network(right, place.family());
     match field {
-        // Of the whole status some bits are not followed.
-        Field::CtStatus(_) => return Ok(None),
+        // Whatever sets a translation's bit sets that it is done as well (`nf_nat_setup_info`), so that the status of a
+        // first packet never is one of these bits alone. The direction fails as the status does, without a connection.
+        Field::CtStatus(_) => {
+            let alone = values::constant(right, kind)
+                .is_some_and(|bits| bits == DST_NAT.into() || bits == SRC_NAT.into());
+            return if alone { within(place, Field::CtDirection, 1, 1).map(Some) } else { Ok(None) };
+        }
+        Field::ReturnPath(_) => {
+            let exists = match right {
+                Value::Bool(exists) => *exists,
+                // nft prints the index of no interface where it has no word for it, as with a mark in the look-up.
+                right if right.as_u64() == Some(0) || right.as_str() == Some("0") => false,
+                _ => return Ok(None),
+            };
+            return within(place, field, exists.into(), exists.into()).map(Some);
+        }
         Field::SourceAddress if let Some(network) = network() => return Ok(Some(Test::Source(network))),
         Field::DestinationAddress if let Some(network) = network() => {
             return Ok(Some(Test::Destination(network)));

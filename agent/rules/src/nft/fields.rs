@@ -42,7 +42,7 @@ pub(super) fn read(expression: &Value, family: Family) -> Read {
         "payload" => payload(text("protocol"), text("field"), family),
         "meta" => meta(text("key"), family),
         "ct" => connection(text("key"), text("dir"), family),
-        "fib" if text("result") == "type" => fib(body),
+        "fib" => fib(body, text("result")),
         "&" => masked(body, family),
         _ => Read::Unknown,
     }
@@ -128,14 +128,20 @@ fn connection(key: &str, direction: &str, family: Family) -> Read {
     }
 }
 
-/// `fib daddr type`, `fib saddr . iif type`.
-fn fib(body: &Value) -> Read {
+/// `fib daddr type`, `fib saddr . iif type`, and `fib saddr . iif oif`, which is rp_filter by rule.
+fn fib(body: &Value, result: &str) -> Read {
     let flags: Vec<&str> = match body.get("flags") {
         Some(Value::Array(flags)) => flags.iter().filter_map(Value::as_str).collect(),
         Some(Value::String(flag)) => vec![flag.as_str()],
         _ => return Read::Unknown,
     };
     let has = |flag: &str| flags.contains(&flag);
+    if result == "oif" && has("saddr") && has("iif") && !has("daddr") && !has("oif") {
+        return Read::Field(Field::ReturnPath(has("mark")), Kind::Number, None);
+    }
+    if result != "type" {
+        return Read::Unknown;
+    }
     if flags.iter().any(|flag| !matches!(*flag, "saddr" | "daddr" | "iif" | "oif")) {
         // `mark` takes part in the look-up.
         return Read::Unknown;
