@@ -356,7 +356,7 @@ pub(crate) fn reconcile(ends: Vec<End>, others: Vec<End>, gap: &Gap) -> Vec<End>
 /// Whether a base chain is consulted for the packet now.
 fn consulted(base: Base, packet: &Passing) -> bool {
     match (base.kind, base.hook) {
-        (Kind::Filter, _) => true,
+        (Kind::Filter | Kind::Route, _) => true,
         (Kind::Nat, _) if packet.untracked => false,
         (Kind::Nat, Hook::Prerouting | Hook::Output) => !packet.dst_settled,
         (Kind::Nat, _) => !packet.src_settled,

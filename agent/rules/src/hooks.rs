@@ -24,6 +24,8 @@ pub enum Hook {
 pub enum Kind {
     /// For every packet.
     Filter,
+    /// For every packet; if it changes what is sent, the way is looked up again.
+    Route,
     /// For the first packet of a connection only.
     Nat,
 }
@@ -50,7 +52,7 @@ impl Base {
     /// priorities, which only order them among themselves (`nf_nat_register_fn` in net/netfilter/nf_nat_core.c).
     pub const fn position(self) -> i32 {
         match (self.kind, self.hook) {
-            (Kind::Filter, _) => self.priority,
+            (Kind::Filter | Kind::Route, _) => self.priority,
             (Kind::Nat, Hook::Prerouting | Hook::Output) => NAT[0],
             (Kind::Nat, _) => NAT[1],
         }
@@ -93,6 +95,7 @@ pub fn iptables_base(table: &str, chain: &str) -> Option<Base> {
     let hook = Hook::of(chain)?;
     let (priority, kind) = match (table, hook) {
         ("raw", Hook::Prerouting | Hook::Output) => (-300, Kind::Filter),
+        ("mangle", Hook::Output) => (-150, Kind::Route),
         ("mangle", _) => (-150, Kind::Filter),
         ("nat", Hook::Prerouting | Hook::Output) => (-100, Kind::Nat),
         ("nat", Hook::Input | Hook::Postrouting) => (100, Kind::Nat),

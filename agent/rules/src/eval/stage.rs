@@ -8,7 +8,7 @@ use model::node_state::RouteKind;
 use model::walk::{Action, Outcome};
 
 use super::{End, Flow, Parting, Stage, Walker, Way, consulted};
-use crate::hooks::Hook;
+use crate::hooks::{Hook, Kind};
 use crate::network::{Query, Tri, Way as Found};
 use crate::packet::Device;
 
@@ -46,10 +46,19 @@ impl Walker<'_> {
         }
     }
 
-    /// After a chain of OUTPUT: looks again if the destination or mark changed (`ip_route_me_harder`).
+    /// After a chain of OUTPUT: looks again if it changed the destination, or the mark and it is one for that
+    /// (`nf_nat_ipv4_local_fn`, `nf_route_table_hook4`: `ip_route_me_harder`).
     pub(super) fn look_again(&self, way: &mut Way) -> Option<End> {
-        let changed = way.looked_up != (way.packet.dst.ip(), way.packet.mark);
-        if way.stage == Stage::Hook(Hook::Output) && changed { self.look_up(way) } else { None }
+        let (dst, mark) = way.looked_up;
+        if way.stage != Stage::Hook(Hook::Output) || (dst, mark) == (way.packet.dst.ip(), way.packet.mark) {
+            return None;
+        }
+        let left = way.entry.checked_sub(1).and_then(|entry| self.chains.get(entry));
+        if dst == way.packet.dst.ip() && left.is_some_and(|left| left.base.kind != Kind::Route) {
+            way.looked_up.1 = way.packet.mark;
+            return None;
+        }
+        self.look_up(way)
     }
 
     /// Looks up the way of a locally sent packet.

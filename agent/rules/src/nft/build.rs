@@ -211,7 +211,11 @@ impl Place<'_> {
                     "postrouting" => Hook::Postrouting,
                     _ => return Err("a hook that is not known"),
                 };
-                let kind = if chain.kind == "nat" { Kind::Nat } else { Kind::Filter };
+                let kind = match chain.kind {
+                    "nat" => Kind::Nat,
+                    "route" => Kind::Route,
+                    _ => Kind::Filter,
+                };
                 let priority = chain.priority.ok_or("a hooked chain without a priority")?;
                 Some(Base { hook, priority, kind })
             }

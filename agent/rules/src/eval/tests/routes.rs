@@ -64,6 +64,10 @@ fn marks_choose_routes_for_local_senders() {
     state.routes.push(Route { table: 100, kind: RouteKind::Blackhole, ..state.routes[0].clone() });
     assert_eq!(walk(&state, &packet(Origin::Node, "192.0.2.2", "10.244.2.7:80")).outcome, Outcome::Rejected);
     assert_eq!(walk(&state, &packet(Origin::Node, "192.0.2.2", "10.244.2.7:81")).outcome, Outcome::Forwarded);
+    // Only mangle looks again for a mark.
+    let filter = "*filter\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j MARK --set-xmark 0x7/0xff\nCOMMIT\n";
+    state.iptables = vec![saved(Backend::IptablesNft, filter)];
+    assert_eq!(walk(&state, &packet(Origin::Node, "192.0.2.2", "10.244.2.7:80")).outcome, Outcome::Forwarded);
 }
 
 #[test]
