@@ -15,13 +15,14 @@ mod object;
 mod rule;
 mod statements;
 pub(crate) mod text;
+mod tree;
 mod values;
 
 use model::flow::Family;
-use serde_json::Value;
 
 use self::build::Builder;
 pub use self::object::Object;
+use self::tree::Value;
 use crate::ir::{Problem, RuleSet};
 
 /// Problems kept of one listing; the number beyond is told in a last entry.
@@ -74,7 +75,7 @@ impl<G: Fn(Family, &str) -> bool> Reader<G> {
         }
     }
 
-    fn take(&mut self, value: &Value) {
+    fn take(&mut self, value: &Value<'_>) {
         self.number = self.number.saturating_add(1);
         let result = Object::read(value).and_then(|object| self.lower(&object));
         if let Err(what) = result {

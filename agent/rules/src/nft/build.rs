@@ -3,10 +3,10 @@
 //! Chains and sets may be named before they are seen: they get their numbers at first mention. It knows names and
 //! places, not what expressions mean.
 
+use super::tree::Value;
 use hashbrown::HashMap;
 use model::flow::Family;
 use model::walk::Backend;
-use serde_json::Value;
 
 use super::object::{Chain, Object, Rule, Set};
 use super::{elements, rule, text};
@@ -295,7 +295,7 @@ pub(super) fn position(length: usize) -> Result<u32, &'static str> {
 }
 
 /// A text of an expression, for what is kept as printed.
-pub(super) fn printed(place: &mut Place<'_>, statement: &Value) -> Result<Span, &'static str> {
+pub(super) fn printed(place: &mut Place<'_>, statement: &Value<'_>) -> Result<Span, &'static str> {
     let text = text::statement(statement);
     place.write(&text)
 }

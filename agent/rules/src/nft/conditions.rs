@@ -2,8 +2,8 @@
 //!
 //! Whatever is not modelled becomes [`Test::Unknown`] with its text.
 
+use super::tree::Value;
 use model::flow::{Family, PortRange};
-use serde_json::Value;
 
 use super::build::{Place, printed};
 use super::elements;
@@ -39,10 +39,10 @@ const TCP: u8 = 6;
 /// Reads `LEFT OP RIGHT`.
 pub(super) fn read(
     place: &mut Place<'_>,
-    statement: &Value,
-    left: &Value,
-    op: &Value,
-    right: &Value,
+    statement: &Value<'_>,
+    left: &Value<'_>,
+    op: &Value<'_>,
+    right: &Value<'_>,
 ) -> Result<Conditions, &'static str> {
     let op = op.as_str().unwrap_or_default();
     let known = match fields::key(left, place.family()).as_deref() {
@@ -94,7 +94,7 @@ fn compare(
     place: &mut Place<'_>,
     Key { fields, kinds, needs: mut conditions }: Key,
     op: &str,
-    right: &Value,
+    right: &Value<'_>,
 ) -> Result<Option<Vec<Match>>, &'static str> {
     let negate = matches!(op, "!=" | "!");
     if let Some(name) = right.as_str().and_then(|name| name.strip_prefix('@')) {
@@ -126,7 +126,7 @@ fn bits(
     place: &mut Place<'_>,
     field: Field,
     kind: Kind,
-    right: &Value,
+    right: &Value<'_>,
 ) -> Result<Option<Test>, &'static str> {
     let Some(bits) = values::bits(right, kind).and_then(|bits| u32::try_from(bits).ok()) else {
         return Ok(None);
@@ -144,7 +144,7 @@ fn equals(
     place: &mut Place<'_>,
     field: Field,
     kind: Kind,
-    right: &Value,
+    right: &Value<'_>,
 ) -> Result<Option<Test>, &'static str> {
     let network = || values::network(right, place.family());
     match field {
@@ -188,7 +188,7 @@ fn ordered(
     field: Field,
     kind: Kind,
     op: &str,
-    right: &Value,
+    right: &Value<'_>,
 ) -> Result<Option<Test>, &'static str> {
     let Some(value) = values::constant(right, kind) else { return Ok(None) };
     let (low, high) = match op {
@@ -218,7 +218,7 @@ fn within(place: &mut Place<'_>, field: Field, low: u128, high: u128) -> Result<
     Ok(Test::Lookup(Box::new(Lookup { key: [field].into(), set })))
 }
 
-fn interface(place: &mut Place<'_>, field: Field, right: &Value) -> Result<Option<Test>, &'static str> {
+fn interface(place: &mut Place<'_>, field: Field, right: &Value<'_>) -> Result<Option<Test>, &'static str> {
     let Some(name) = right.as_str() else { return Ok(None) };
     let (name, prefix) = name.strip_suffix('*').map_or((name, false), |name| (name, true));
     if name.contains(['\\', '*']) {
@@ -249,13 +249,13 @@ fn masked(value: u128, mask: u32) -> Option<Masked> {
 }
 
 /// `meta nfproto ipv4`: known without a packet.
-fn constant(is: &str, op: &str, right: &Value) -> Option<Conditions> {
+fn constant(is: &str, op: &str, right: &Value<'_>) -> Option<Conditions> {
     let among = match single(right) {
         Some(("set", Value::Array(list))) => list.as_slice(),
         Some(_) => return None,
         None => std::slice::from_ref(right),
     };
-    if !among.iter().all(Value::is_string) {
+    if !among.iter().all(|value| value.as_str().is_some()) {
         return None;
     }
     let equal = among.iter().any(|value| value.as_str() == Some(is));
@@ -266,7 +266,7 @@ fn constant(is: &str, op: &str, right: &Value) -> Option<Conditions> {
     }
 }
 
-fn packet_type(op: &str, right: &Value) -> Option<Conditions> {
+fn packet_type(op: &str, right: &Value<'_>) -> Option<Conditions> {
     let kind = match right.as_str()? {
         "host" | "unicast" => PacketType::Unicast,
         "broadcast" | "multicast" => PacketType::Other,
@@ -281,14 +281,14 @@ fn packet_type(op: &str, right: &Value) -> Option<Conditions> {
 }
 
 /// `tcp flags & MASK`.
-fn masked_flags(left: &Value) -> Option<u8> {
+fn masked_flags(left: &Value<'_>) -> Option<u8> {
     let ("&", body) = single(left)? else { return None };
     let [inner, mask] = body.as_array()?.as_slice() else { return None };
     let is_flags = fields::read(inner, Family::Ipv4) == Read::TcpFlags;
     is_flags.then(|| flags(mask)).flatten()
 }
 
-fn tcp_flags(op: &str, mask: Option<u8>, right: &Value) -> Option<Conditions> {
+fn tcp_flags(op: &str, mask: Option<u8>, right: &Value<'_>) -> Option<Conditions> {
     let wanted = flags(right)?;
     let mask = mask.unwrap_or(u8::MAX);
     let tcp = || plain(Test::Protocol(TCP));
@@ -306,8 +306,8 @@ fn tcp_flags(op: &str, mask: Option<u8>, right: &Value) -> Option<Conditions> {
     }
 }
 
-fn flags(value: &Value) -> Option<u8> {
-    let one = |value: &Value| match value.as_str() {
+fn flags(value: &Value<'_>) -> Option<u8> {
+    let one = |value: &Value<'_>| match value.as_str() {
         Some(name) => FLAGS.iter().find(|(known, _)| *known == name).map(|(_, bit)| *bit),
         None => value.as_u64().and_then(|number| u8::try_from(number).ok()),
     };

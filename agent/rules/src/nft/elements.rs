@@ -2,7 +2,7 @@
 //!
 //! An element that cannot be read leaves its set incomplete: what the set does not hold is then not known.
 
-use serde_json::Value;
+use super::tree::Value;
 
 use super::build::Place;
 use super::object::{Set, single};
@@ -25,7 +25,7 @@ pub(super) fn named(place: &mut Place<'_>, set: &Set<'_>) -> Result<ir::Set, &'s
 /// Elements whose keys are of these kinds. What they map to is of the given kinds, or a verdict or told by its looks.
 pub(super) fn read(
     place: &mut Place<'_>,
-    elements: &[Value],
+    elements: &[Value<'_>],
     key: &[Kind],
     mapped: Option<&[Kind]>,
     is_map: bool,
@@ -61,7 +61,7 @@ pub(super) fn read(
 }
 
 /// A verdict.
-pub(super) fn verdict(place: &mut Place<'_>, value: &Value) -> Result<Option<Verdict>, &'static str> {
+pub(super) fn verdict(place: &mut Place<'_>, value: &Value<'_>) -> Result<Option<Verdict>, &'static str> {
     let Some((word, body)) = single(value) else { return Ok(None) };
     Ok(Some(match word {
         "accept" => Verdict::Accept,
@@ -77,7 +77,7 @@ pub(super) fn verdict(place: &mut Place<'_>, value: &Value) -> Result<Option<Ver
     }))
 }
 
-fn map_to(place: &mut Place<'_>, data: &Value, kinds: Option<&[Kind]>) -> Result<Mapped, &'static str> {
+fn map_to(place: &mut Place<'_>, data: &Value<'_>, kinds: Option<&[Kind]>) -> Result<Mapped, &'static str> {
     if let Some(verdict) = verdict(place, data)? {
         return Ok(Mapped::Verdict(verdict));
     }
@@ -96,7 +96,7 @@ fn map_to(place: &mut Place<'_>, data: &Value, kinds: Option<&[Kind]>) -> Result
 }
 
 /// The lowest and highest values; the highest are empty if they are the same, both for `*`, which is everything else.
-fn keys(value: &Value, kinds: &[Kind]) -> Option<Bounds> {
+fn keys(value: &Value<'_>, kinds: &[Kind]) -> Option<Bounds> {
     if value.as_str() == Some("*") {
         return Some(Default::default());
     }
@@ -111,7 +111,7 @@ fn keys(value: &Value, kinds: &[Kind]) -> Option<Bounds> {
     Some((low.into(), high.into()))
 }
 
-fn parts(value: &Value) -> &[Value] {
+fn parts<'v, 't>(value: &'v Value<'t>) -> &'v [Value<'t>] {
     match single(value) {
         Some(("concat", Value::Array(parts))) => parts,
         _ => std::slice::from_ref(value),
@@ -119,8 +119,8 @@ fn parts(value: &Value) -> &[Value] {
 }
 
 /// The kinds of a type: one name, or a list of them.
-fn kinds(value: &Value) -> Vec<Kind> {
-    let one = |value: &Value| value.as_str().map_or(Kind::Other, Kind::of_type);
+fn kinds(value: &Value<'_>) -> Vec<Kind> {
+    let one = |value: &Value<'_>| value.as_str().map_or(Kind::Other, Kind::of_type);
     match value {
         Value::Array(list) => list.iter().map(one).collect(),
         _ => vec![one(value)],

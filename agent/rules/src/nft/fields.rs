@@ -3,8 +3,8 @@
 //! An expression that no first packet of a TCP, UDP or SCTP connection of this family can have (an ICMP type, an address
 //! of the other family) makes its rule fail: nf_tables breaks off there, negated or not.
 
+use super::tree::Value;
 use model::flow::Family;
-use serde_json::Value;
 
 use super::object::single;
 use super::values::{Kind, constant};
@@ -35,7 +35,7 @@ const UDP: u8 = 17;
 const SCTP: u8 = 132;
 
 /// What an expression reads of a packet of a family.
-pub(super) fn read(expression: &Value, family: Family) -> Read {
+pub(super) fn read(expression: &Value<'_>, family: Family) -> Read {
     let Some((word, body)) = single(expression) else { return Read::Unknown };
     let text = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default();
     match word {
@@ -49,7 +49,7 @@ pub(super) fn read(expression: &Value, family: Family) -> Read {
 }
 
 /// The fields of a key: one expression or several joined.
-pub(super) fn key(expression: &Value, family: Family) -> Option<Vec<Read>> {
+pub(super) fn key(expression: &Value<'_>, family: Family) -> Option<Vec<Read>> {
     let parts = match single(expression) {
         Some(("concat", Value::Array(parts))) => parts.as_slice(),
         _ => std::slice::from_ref(expression),
@@ -129,10 +129,10 @@ fn connection(key: &str, direction: &str, family: Family) -> Read {
 }
 
 /// `fib daddr type`, `fib saddr . iif type`, and `fib saddr . iif oif`, which is rp_filter by rule.
-fn fib(body: &Value, result: &str) -> Read {
+fn fib(body: &Value<'_>, result: &str) -> Read {
     let flags: Vec<&str> = match body.get("flags") {
         Some(Value::Array(flags)) => flags.iter().filter_map(Value::as_str).collect(),
-        Some(Value::String(flag)) => vec![flag.as_str()],
+        Some(Value::String(flag)) => vec![&**flag],
         _ => return Read::Unknown,
     };
     let has = |flag: &str| flags.contains(&flag);
@@ -155,7 +155,7 @@ fn fib(body: &Value, result: &str) -> Read {
 }
 
 /// A mark under a mask.
-fn masked(body: &Value, family: Family) -> Read {
+fn masked(body: &Value<'_>, family: Family) -> Read {
     let Some([inner, mask]) = body.as_array().map(Vec::as_slice) else { return Read::Unknown };
     let mask = constant(mask, Kind::Number).and_then(|mask| u32::try_from(mask).ok());
     match (read(inner, family), mask) {

@@ -4,14 +4,14 @@
 
 use std::fmt;
 
+use super::tree::Value;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
 
 use super::EXCERPT;
 use crate::ir::Problem;
 
 /// Hands every object to `take`. What came before an error has been handed over.
-pub(super) fn read(text: &str, mut take: impl FnMut(Value)) -> Result<(), Problem> {
+pub(super) fn read(text: &str, mut take: impl FnMut(Value<'_>)) -> Result<(), Problem> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let mut found = false;
     let result = Frame { take: &mut take, found: &mut found }
@@ -48,7 +48,7 @@ struct Frame<'f, F> {
     found: &'f mut bool,
 }
 
-impl<'de, F: FnMut(Value)> DeserializeSeed<'de> for Frame<'_, F> {
+impl<'de, F: FnMut(Value<'de>)> DeserializeSeed<'de> for Frame<'_, F> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -56,7 +56,7 @@ impl<'de, F: FnMut(Value)> DeserializeSeed<'de> for Frame<'_, F> {
     }
 }
 
-impl<'de, F: FnMut(Value)> Visitor<'de> for Frame<'_, F> {
+impl<'de, F: FnMut(Value<'de>)> Visitor<'de> for Frame<'_, F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,7 +78,7 @@ impl<'de, F: FnMut(Value)> Visitor<'de> for Frame<'_, F> {
 
 struct List<'f, F>(&'f mut F);
 
-impl<'de, F: FnMut(Value)> DeserializeSeed<'de> for List<'_, F> {
+impl<'de, F: FnMut(Value<'de>)> DeserializeSeed<'de> for List<'_, F> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -86,7 +86,7 @@ impl<'de, F: FnMut(Value)> DeserializeSeed<'de> for List<'_, F> {
     }
 }
 
-impl<'de, F: FnMut(Value)> Visitor<'de> for List<'_, F> {
+impl<'de, F: FnMut(Value<'de>)> Visitor<'de> for List<'_, F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

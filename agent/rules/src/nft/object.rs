@@ -2,7 +2,7 @@
 //!
 //! Expressions stay in the words of libnftables-json(5); what they mean is decided where they are lowered.
 
-use serde_json::{Map, Value};
+use super::tree::{Map, Value};
 
 /// One object.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,11 +43,11 @@ pub struct Set<'v> {
     pub(super) table: &'v str,
     pub(super) name: &'v str,
     /// The type, or a list of them; `typeof` expressions since nft 1.1.
-    pub(super) key: &'v Value,
+    pub(super) key: &'v Value<'v>,
     /// What a map maps to.
-    pub(super) mapped: Option<&'v Value>,
+    pub(super) mapped: Option<&'v Value<'v>>,
     pub(super) changing: bool,
-    pub(super) elements: &'v [Value],
+    pub(super) elements: &'v [Value<'v>],
 }
 
 /// A rule.
@@ -58,11 +58,11 @@ pub struct Rule<'v> {
     pub(super) chain: &'v str,
     pub(super) handle: u64,
     pub(super) comment: Option<&'v str>,
-    pub(super) statements: &'v [Value],
+    pub(super) statements: &'v [Value<'v>],
 }
 
 impl<'v> Object<'v> {
-    pub(super) fn read(value: &'v Value) -> Result<Self, &'static str> {
+    pub(super) fn read(value: &'v Value<'v>) -> Result<Self, &'static str> {
         let (kind, body) = single(value).ok_or("not an object with one key")?;
         let Some(body) = body.as_object() else { return Ok(Self::Other) };
         let text = |key: &str| body.get(key).and_then(Value::as_str);
@@ -115,20 +115,19 @@ impl<'v> Object<'v> {
 }
 
 /// The only key of an object, and its value.
-pub(super) fn single(value: &Value) -> Option<(&str, &Value)> {
-    let object = value.as_object().filter(|object| object.len() == 1)?;
-    object.iter().next().map(|(key, value)| (key.as_str(), value))
+pub(super) fn single<'v, 't>(value: &'v Value<'t>) -> Option<(&'v str, &'v Value<'t>)> {
+    value.as_object()?.single()
 }
 
 /// Whether packets or time change a set. nft up to 1.0.6 does not print `dynamic`; the rules that add to it tell as well.
-fn is_changing(body: &Map<String, Value>) -> bool {
+fn is_changing(body: &Map<'_>) -> bool {
     let flags = body.get("flags");
-    let is = |flag: &Value| matches!(flag.as_str(), Some("dynamic" | "timeout"));
+    let is = |flag: &Value<'_>| matches!(flag.as_str(), Some("dynamic" | "timeout"));
     body.contains_key("timeout")
         || flags.is_some_and(|flags| is(flags) || flags.as_array().is_some_and(|flags| flags.iter().any(is)))
 }
 
-fn list<'v>(body: &'v Map<String, Value>, key: &str) -> Result<&'v [Value], &'static str> {
+fn list<'v>(body: &'v Map<'v>, key: &str) -> Result<&'v [Value<'v>], &'static str> {
     match body.get(key) {
         None => Ok(&[]),
         Some(Value::Array(list)) => Ok(list),

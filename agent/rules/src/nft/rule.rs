@@ -3,7 +3,7 @@
 //! Conditions that come first are the rule's matches; if one thing is done after them it is the target, if several, they
 //! are steps. A choice by number generator or hash becomes one rule for each way, as iptables would write it.
 
-use serde_json::Value;
+use super::tree::Value;
 
 use super::build::{At, Place, printed};
 use super::conditions::{self, Conditions};
@@ -16,7 +16,7 @@ use crate::ir::lookup::{Lookup, Mapped, Verdict};
 use crate::ir::{Chance, Match, SetId, Step, Target, Test};
 
 /// Lowers a rule and appends it.
-pub(super) fn lower(place: &mut Place<'_>, at: &At, statements: &[Value]) -> Result<(), &'static str> {
+pub(super) fn lower(place: &mut Place<'_>, at: &At, statements: &[Value<'_>]) -> Result<(), &'static str> {
     let mut steps: Vec<Step> = Vec::new();
     for statement in statements {
         match one(place, statement)? {
@@ -70,7 +70,7 @@ struct Ways {
     complete: bool,
 }
 
-fn one(place: &mut Place<'_>, statement: &Value) -> Result<Lowered, &'static str> {
+fn one(place: &mut Place<'_>, statement: &Value<'_>) -> Result<Lowered, &'static str> {
     let Some((word, body)) = single(statement) else {
         return Ok(Lowered::Do(Target::Unknown(printed(place, statement)?)));
     };
@@ -110,7 +110,7 @@ fn one(place: &mut Place<'_>, statement: &Value) -> Result<Lowered, &'static str
     })
 }
 
-fn doubt(place: &mut Place<'_>, statement: &Value) -> Result<Lowered, &'static str> {
+fn doubt(place: &mut Place<'_>, statement: &Value<'_>) -> Result<Lowered, &'static str> {
     let text = printed(place, statement)?;
     Ok(Lowered::If(vec![Match { negate: false, test: Test::Unknown(text) }]))
 }
@@ -118,9 +118,9 @@ fn doubt(place: &mut Place<'_>, statement: &Value) -> Result<Lowered, &'static s
 /// `KEY vmap DATA`, `dnat to KEY map DATA`.
 fn map(
     place: &mut Place<'_>,
-    statement: &Value,
-    key: &Value,
-    data: &Value,
+    statement: &Value<'_>,
+    key: &Value<'_>,
+    data: &Value<'_>,
     mapped: Option<&[Kind]>,
 ) -> Result<Lowered, &'static str> {
     if let Some((first, count)) = generator(key) {
@@ -150,7 +150,7 @@ fn map(
 /// A map by name, or one that is part of the rule.
 fn map_of(
     place: &mut Place<'_>,
-    data: &Value,
+    data: &Value<'_>,
     key: &[Kind],
     mapped: Option<&[Kind]>,
 ) -> Result<Option<SetId>, &'static str> {
@@ -163,7 +163,7 @@ fn map_of(
 }
 
 /// First value and number of values of a number generator or hash: which comes is chance, or a hash that has a secret.
-fn generator(key: &Value) -> Option<(u128, u128)> {
+fn generator(key: &Value<'_>) -> Option<(u128, u128)> {
     let (word, body) = single(key)?;
     if !matches!(word, "numgen" | "jhash" | "symhash") {
         return None;

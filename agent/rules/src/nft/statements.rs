@@ -2,8 +2,8 @@
 //!
 //! Conditions are not its business.
 
+use super::tree::Value;
 use model::flow::Family;
-use serde_json::Value;
 
 use super::build::{Place, printed};
 use super::elements::verdict;
@@ -13,7 +13,7 @@ use crate::ir::lookup::Verdict;
 use crate::ir::{Masked, Target};
 
 /// A statement other than a condition or a look-up.
-pub(super) fn target(place: &mut Place<'_>, statement: &Value) -> Result<Target, &'static str> {
+pub(super) fn target(place: &mut Place<'_>, statement: &Value<'_>) -> Result<Target, &'static str> {
     if let Some(verdict) = verdict(place, statement)? {
         return Ok(match verdict {
             Verdict::Accept => Target::Accept,
@@ -50,7 +50,7 @@ pub(super) fn target(place: &mut Place<'_>, statement: &Value) -> Result<Target,
 }
 
 /// What the sender is told, in the words of iptables.
-fn reject(body: &Value, family: Family) -> String {
+fn reject(body: &Value<'_>, family: Family) -> String {
     let kind = body.get("type").and_then(Value::as_str).unwrap_or_default();
     let code = body.get("expr").and_then(Value::as_str).unwrap_or("port-unreachable");
     if kind == "tcp reset" {
@@ -66,7 +66,7 @@ fn reject(body: &Value, family: Family) -> String {
     }
 }
 
-fn redirect(body: &Value) -> Option<Target> {
+fn redirect(body: &Value<'_>) -> Option<Target> {
     match body.get("port") {
         None => Some(Target::Redirect(None)),
         Some(port) => Some(Target::Redirect(Some(u16::try_from(port.as_u64()?).ok()?))),
@@ -74,7 +74,7 @@ fn redirect(body: &Value) -> Option<Target> {
 }
 
 /// `dnat to ADDRESS[:PORT]`; ranges and maps are not read here.
-fn dnat(body: &Value, family: Family) -> Option<Target> {
+fn dnat(body: &Value<'_>, family: Family) -> Option<Target> {
     let address = match body.get("addr") {
         None => None,
         Some(address) => {
@@ -103,7 +103,7 @@ enum Whose {
     Connection,
 }
 
-fn mangle(body: &Value) -> Option<Target> {
+fn mangle(body: &Value<'_>) -> Option<Target> {
     let (word, key) = single(body.get("key")?)?;
     let whose = match (word, key.get("key").and_then(Value::as_str)) {
         ("meta", Some("mark")) => Whose::Packet,
@@ -133,12 +133,12 @@ fn mangle(body: &Value) -> Option<Target> {
 }
 
 /// Header fields that no rule here reads.
-fn harmless(payload: &Value) -> bool {
+fn harmless(payload: &Value<'_>) -> bool {
     let field = payload.get("field").and_then(Value::as_str);
     matches!(field, Some("dscp" | "ecn" | "ttl" | "hoplimit" | "flowlabel" | "checksum" | "priority"))
 }
 
-fn marked(value: &Value) -> Option<Marked> {
+fn marked(value: &Value<'_>) -> Option<Marked> {
     if let Some(number) = constant(value, Kind::Number) {
         return Some(Marked { of: None, keep: 0, flip: u32::try_from(number).ok()? });
     }

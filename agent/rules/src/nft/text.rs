@@ -4,12 +4,12 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use super::tree::Value;
 
 use super::object::single;
 
 /// A rule without counters, with its comment.
-pub(super) fn rule(statements: &[Value], comment: Option<&str>) -> String {
+pub(super) fn rule(statements: &[Value<'_>], comment: Option<&str>) -> String {
     let mut text = String::new();
     for item in statements.iter().filter(|item| item.get("counter").is_none()) {
         if !text.is_empty() {
@@ -18,13 +18,15 @@ pub(super) fn rule(statements: &[Value], comment: Option<&str>) -> String {
         statement_to(&mut text, item);
     }
     if let Some(comment) = comment {
-        let _ = write!(text, " comment \"{}\"", comment.escape_debug());
+        text.push_str(" comment \"");
+        word_to(&mut text, comment);
+        text.push('"');
     }
     text
 }
 
 /// One statement.
-pub(super) fn statement(item: &Value) -> String {
+pub(super) fn statement(item: &Value<'_>) -> String {
     let mut text = String::new();
     statement_to(&mut text, item);
     text
@@ -37,26 +39,30 @@ pub(crate) fn comment(rule: &str) -> Option<&str> {
     inner.rfind(START).and_then(|at| inner.get(at + START.len()..))
 }
 
-fn statement_to(text: &mut String, item: &Value) {
+fn statement_to(text: &mut String, item: &Value<'_>) {
     let written = match single(item) {
         Some((word, body)) => known(text, word, body),
         None => false,
     };
     if !written {
-        let _ = match item {
-            Value::String(word) => write!(text, "{}", word.escape_debug()),
-            other => write!(text, "{other}"),
-        };
+        match item {
+            Value::String(word) => word_to(text, word),
+            other => {
+                let _ = write!(text, "{other}");
+            }
+        }
     }
 }
 
-fn known(text: &mut String, word: &str, body: &Value) -> bool {
+fn known(text: &mut String, word: &str, body: &Value<'_>) -> bool {
     let get = |key: &str| body.get(key);
     match word {
         "accept" | "drop" | "return" | "continue" | "notrack" => text.push_str(word),
         "jump" | "goto" => {
             let target = get("target").and_then(Value::as_str).unwrap_or_default();
-            let _ = write!(text, "{word} {}", target.escape_debug());
+            text.push_str(word);
+            text.push(' ');
+            word_to(text, target);
         }
         "match" => {
             let (Some(left), Some(right)) = (get("left"), get("right")) else { return false };
@@ -77,7 +83,9 @@ fn known(text: &mut String, word: &str, body: &Value) -> bool {
         "log" => {
             text.push_str("log");
             if let Some(prefix) = get("prefix").and_then(Value::as_str) {
-                let _ = write!(text, " prefix \"{}\"", prefix.escape_debug());
+                text.push_str(" prefix \"");
+                word_to(text, prefix);
+                text.push('"');
             }
             for key in ["group", "snaplen", "queue-threshold", "level"] {
                 if let Some(value) = get(key) {
@@ -97,7 +105,7 @@ fn known(text: &mut String, word: &str, body: &Value) -> bool {
                 get("per").map(bare).unwrap_or_default()
             );
         }
-        "quota" | "ct count" if body.is_object() => {
+        "quota" | "ct count" if body.as_object().is_some() => {
             let inverted = get("inv").and_then(Value::as_bool).unwrap_or_default();
             let _ = write!(
                 text,
@@ -122,7 +130,7 @@ fn known(text: &mut String, word: &str, body: &Value) -> bool {
     true
 }
 
-fn relation(text: &mut String, left: &Value, op: &str, right: &Value) {
+fn relation(text: &mut String, left: &Value<'_>, op: &str, right: &Value<'_>) {
     // `tcp flags syn / fin,syn,rst,ack`
     if let Some(("&", body)) = single(left)
         && let Some([flags, mask @ Value::Array(_)]) = body.as_array().map(Vec::as_slice)
@@ -153,13 +161,13 @@ fn relation(text: &mut String, left: &Value, op: &str, right: &Value) {
     expression(text, right, style(left));
 }
 
-fn mapping(text: &mut String, key: &Value, word: &str, data: &Value) {
+fn mapping(text: &mut String, key: &Value<'_>, word: &str, data: &Value<'_>) {
     expression(text, key, Style::Plain);
     let _ = write!(text, " {word} ");
     expression(text, data, style(key));
 }
 
-fn nat(text: &mut String, word: &str, body: &Value) {
+fn nat(text: &mut String, word: &str, body: &Value<'_>) {
     text.push_str(word);
     let map = body.get("addr").and_then(single).is_some_and(|(word, _)| word == "map");
     let family = body.get("family").and_then(Value::as_str);
@@ -188,7 +196,7 @@ fn nat(text: &mut String, word: &str, body: &Value) {
     }
 }
 
-fn reject(text: &mut String, body: &Value) {
+fn reject(text: &mut String, body: &Value<'_>) {
     text.push_str("reject");
     let kind = body.get("type").map(bare).unwrap_or_default();
     let code = body.get("expr").map(bare).unwrap_or_default();
@@ -213,7 +221,7 @@ enum Style {
     Hex,
 }
 
-fn style(of: &Value) -> Style {
+fn style(of: &Value<'_>) -> Style {
     match single(of) {
         Some(("meta", body)) => match body.get("key").and_then(Value::as_str) {
             Some("mark") => Style::Hex,
@@ -223,18 +231,20 @@ fn style(of: &Value) -> Style {
             _ => Style::Plain,
         },
         Some(("ct", body)) if body.get("key").and_then(Value::as_str) == Some("mark") => Style::Hex,
-        Some(("&" | "|" | "^" | "<<" | ">>", body)) => body.get(0).map_or(Style::Plain, style),
+        Some(("&" | "|" | "^" | "<<" | ">>", body)) => {
+            body.as_array().and_then(|parts| parts.first()).map_or(Style::Plain, style)
+        }
         _ => Style::Plain,
     }
 }
 
-fn expression(text: &mut String, value: &Value, as_: Style) {
+fn expression(text: &mut String, value: &Value<'_>, as_: Style) {
     match value {
-        Value::String(word) if word.starts_with('@') || as_ != Style::Quoted => {
-            let _ = write!(text, "{}", word.escape_debug());
-        }
+        Value::String(word) if word.starts_with('@') || as_ != Style::Quoted => word_to(text, word),
         Value::String(word) => {
-            let _ = write!(text, "\"{}\"", word.escape_debug());
+            text.push('"');
+            word_to(text, word);
+            text.push('"');
         }
         Value::Number(number) => match (as_, number.as_u64()) {
             (Style::Hex, Some(number)) => {
@@ -252,7 +262,7 @@ fn expression(text: &mut String, value: &Value, as_: Style) {
     }
 }
 
-fn compound(text: &mut String, value: &Value, as_: Style) {
+fn compound(text: &mut String, value: &Value<'_>, as_: Style) {
     let Some((word, body)) = single(value) else {
         let _ = write!(text, "{value}");
         return;
@@ -335,13 +345,13 @@ fn compound(text: &mut String, value: &Value, as_: Style) {
     }
 }
 
-fn offset(text: &mut String, body: &Value) {
+fn offset(text: &mut String, body: &Value<'_>) {
     if let Some(offset) = body.get("offset").and_then(Value::as_u64).filter(|offset| *offset != 0) {
         let _ = write!(text, " offset {offset}");
     }
 }
 
-fn joined(text: &mut String, parts: &[Value], by: &str, as_: Style) {
+fn joined(text: &mut String, parts: &[Value<'_>], by: &str, as_: Style) {
     for (index, part) in parts.iter().enumerate() {
         if index > 0 {
             text.push_str(by);
@@ -351,9 +361,22 @@ fn joined(text: &mut String, parts: &[Value], by: &str, as_: Style) {
 }
 
 /// A word or number without quotes.
-fn bare(value: &Value) -> String {
+fn bare(value: &Value<'_>) -> String {
     match value {
-        Value::String(word) => word.escape_debug().to_string(),
+        Value::String(word) => {
+            let mut text = String::new();
+            word_to(&mut text, word);
+            text
+        }
         other => other.to_string(),
+    }
+}
+
+/// A name or comment, which comes from outside: what is no printable ASCII is escaped.
+fn word_to(text: &mut String, word: &str) {
+    if word.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        text.push_str(word);
+    } else {
+        text.extend(word.chars().flat_map(char::escape_debug));
     }
 }

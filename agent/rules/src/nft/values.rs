@@ -4,9 +4,9 @@
 
 use std::net::IpAddr;
 
+use super::tree::Value;
 use ipnet::IpNet;
 use model::flow::Family;
-use serde_json::Value;
 
 use super::object::single;
 use crate::eval::lookup::{DST_NAT, SRC_NAT};
@@ -58,7 +58,7 @@ impl Kind {
 }
 
 /// The lowest and highest value a constant stands for.
-pub(super) fn range(value: &Value, kind: Kind) -> Option<(u128, u128)> {
+pub(super) fn range(value: &Value<'_>, kind: Kind) -> Option<(u128, u128)> {
     if let Some((word, body)) = single(value) {
         return match word {
             "prefix" => prefix(body, kind),
@@ -87,7 +87,7 @@ pub(super) fn range(value: &Value, kind: Kind) -> Option<(u128, u128)> {
 }
 
 /// A single value.
-pub(super) fn constant(value: &Value, kind: Kind) -> Option<u128> {
+pub(super) fn constant(value: &Value<'_>, kind: Kind) -> Option<u128> {
     if let Some(number) = value.as_u64() {
         let number = u128::from(number);
         let fits = number <= kind.max() && !matches!(kind, Kind::Address(_) | Kind::Interface | Kind::Other);
@@ -141,7 +141,7 @@ pub(super) fn constant(value: &Value, kind: Kind) -> Option<u128> {
 }
 
 /// Bits joined: `established,related` or a list of them.
-pub(super) fn bits(value: &Value, kind: Kind) -> Option<u128> {
+pub(super) fn bits(value: &Value<'_>, kind: Kind) -> Option<u128> {
     match value {
         Value::Array(list) => list.iter().try_fold(0, |bits, value| Some(bits | constant(value, kind)?)),
         Value::Object(_) => {
@@ -153,7 +153,7 @@ pub(super) fn bits(value: &Value, kind: Kind) -> Option<u128> {
 }
 
 /// A network: an address, a prefix.
-pub(super) fn network(value: &Value, family: Family) -> Option<IpNet> {
+pub(super) fn network(value: &Value<'_>, family: Family) -> Option<IpNet> {
     let (text, length) = match single(value) {
         Some(("prefix", body)) => (body.get("addr")?.as_str()?, Some(body.get("len")?.as_u64()?)),
         Some(_) => return None,
@@ -168,7 +168,7 @@ pub(super) fn network(value: &Value, family: Family) -> Option<IpNet> {
     (Family::of(ip) == family).then(|| IpNet::new(ip, length).ok()).flatten()
 }
 
-fn prefix(body: &Value, kind: Kind) -> Option<(u128, u128)> {
+fn prefix(body: &Value<'_>, kind: Kind) -> Option<(u128, u128)> {
     let low = constant(body.get("addr")?, kind)?;
     let length = u32::try_from(body.get("len")?.as_u64()?).ok()?;
     let width = u128::BITS - kind.max().leading_zeros();
