@@ -131,6 +131,21 @@ pub fn list() -> Result<String, Gap> {
     })
 }
 
+/// The version of `nft`, for the preflight.
+pub fn tool_version() -> Result<String, String> {
+    let version = iptables::run("nft", ["--version"]).map(|output| output.text.trim().to_owned());
+    version.map_err(|failure| failure.gap("nft").why)
+}
+
+/// Whether a table that only `nft` can list decides here.
+pub fn needs_tool() -> Result<bool, Error> {
+    let Some(mut netlink) = open()? else { return Ok(false) };
+    if tables(&mut netlink)?.is_none_or(|tables| tables.is_empty()) {
+        return Ok(false);
+    }
+    Ok(deciding_tables(&mut netlink)?.iter().any(|table| !table.named_as_iptables()))
+}
+
 /// The number of the latest change to any nft table of this namespace; `None` where the kernel has no nf_tables.
 pub fn generation() -> Result<Option<u32>, Error> {
     let request = "read the nft generation";

@@ -49,6 +49,13 @@ fn iptables_state() -> SourceState {
             }
         }
     }
+    match nft::tool_version() {
+        Ok(version) => works.push(version),
+        Err(why) => {
+            needed |= nft::needs_tool().unwrap_or(true);
+            lacks.push(format!("{why}; rules of nftables proper cannot be read"));
+        }
+    }
     if let Err(error) = &generation {
         lacks.push(format!("{}; every question reads all rules again", error.in_words()));
     }
