@@ -152,6 +152,12 @@ fn the_kernel_does_what_the_walk_through_nftables_says() {
         clear();
     }
     let nowhere: Vec<Question> = asked("192.0.2.9:80").into_iter().chain(asked("192.0.2.9:8080")).collect();
+    for text in rules_of_nft::ORDERED {
+        load(text);
+        compare_these(&lab, text, &far);
+        compare_these(&lab, text, &nowhere);
+        clear();
+    }
     for rule in rules_of_nft::TRANSLATIONS {
         load(&rules_of_nft::translating(rule));
         compare_these(&lab, rule, &nowhere);

@@ -159,3 +159,36 @@ pub fn translating(rule: &str) -> String {
         }}\n"
     )
 }
+
+/// Tables in which the order of chains decides: two at one place, nat chains whose priorities lie about their place.
+pub const ORDERED: [&str; 4] = [
+    "table inet oracle {
+        chain one { type filter hook forward priority 10; meta mark set 0x1; }
+        chain two { type filter hook forward priority 10; meta mark 0x1 drop; }
+        chain three { type filter hook output priority 10; meta mark 0x1 drop; }
+        chain four { type filter hook output priority 10; meta mark set 0x1; }
+    }
+",
+    "table inet oracle {
+        chain one { type filter hook forward priority 10; meta mark 0x1 drop; }
+        chain two { type filter hook forward priority 10; meta mark set 0x1; }
+        chain three { type filter hook output priority 10; meta mark set 0x1; }
+        chain four { type filter hook output priority 10; meta mark 0x1 drop; }
+    }
+",
+    "table inet oracle {
+        chain early { type nat hook prerouting priority -190; tcp dport 80 dnat ip to 10.244.2.5:8080; }
+        chain check { type filter hook prerouting priority -120; ip daddr 10.244.2.5 drop; }
+        chain sent { type nat hook output priority -190; tcp dport 80 dnat ip to 10.244.2.5:8080; }
+        chain seen { type filter hook output priority -120; ip daddr 10.244.2.5 drop; }
+        chain back { type nat hook postrouting priority 0; ct status dnat masquerade; }
+    }
+",
+    "table inet oracle {
+        chain late { type nat hook prerouting priority 50; tcp dport 80 dnat ip to 10.244.2.5:8080; }
+        chain check { type filter hook prerouting priority 0; ip daddr 10.244.2.5 drop; }
+        chain sent { type nat hook output priority 50; tcp dport 80 dnat ip to 10.244.2.5:8080; }
+        chain seen { type filter hook output priority 0; ip daddr 10.244.2.5 drop; }
+    }
+",
+];
