@@ -4,6 +4,7 @@
 
 mod addressing;
 mod build;
+mod spec;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +12,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
 use model::{Key, ObjectSet};
 
 use crate::connect::ConnectResult;
@@ -20,36 +20,7 @@ use crate::listen::{Listen, Listening};
 use crate::netns::Netns;
 use crate::registry::{Registration, namespaces_of, sweep};
 
-/// What a lab consists of at first.
-#[derive(Clone, Debug)]
-pub struct LabSpec {
-    /// For messages.
-    pub name: String,
-    /// The nodes; at least one.
-    pub nodes: Vec<NodeSpec>,
-}
-
-/// A node.
-#[derive(Clone, Debug)]
-pub struct NodeSpec {
-    /// Its name in the cluster.
-    pub name: String,
-    /// Its address on the underlay.
-    pub address: Ipv4Addr,
-    /// Its pods' addresses.
-    pub pod_cidr: Ipv4Net,
-}
-
-/// A pod.
-#[derive(Clone, Debug)]
-pub struct PodSpec {
-    /// Namespace and name.
-    pub key: Key,
-    /// Its node.
-    pub node: String,
-    /// Its address; usually of the node's pod range, but any will do.
-    pub address: Ipv4Addr,
-}
+pub use spec::{LabSpec, NodeSpec, PodSpec};
 
 /// A node of the lab.
 #[derive(Clone, Debug)]
@@ -202,15 +173,25 @@ impl Pod {
         }
     }
 
-    /// Its address.
+    /// Its IPv4 address.
     pub const fn address(&self) -> IpAddr {
         IpAddr::V4(self.spec.address)
+    }
+
+    /// All its addresses, IPv4 first.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        self.spec.addresses()
     }
 }
 
 impl Node {
-    /// Its address.
+    /// Its IPv4 address.
     pub const fn address(&self) -> IpAddr {
         IpAddr::V4(self.spec.address)
+    }
+
+    /// All its addresses, IPv4 first.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        self.spec.addresses()
     }
 }

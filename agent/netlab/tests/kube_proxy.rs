@@ -176,21 +176,16 @@ fn comparable(saved: &str, without: &[&str]) -> BTreeMap<String, Vec<String>> {
 }
 
 fn small_lab() -> Lab {
-    let node = |number: u8| NodeSpec {
-        name: format!("node-{number}"),
-        address: [10, 200, 0, 10 + number].into(),
-        pod_cidr: format!("10.244.{number}.0/24").parse().expect("cidr"),
+    let node = |number: u8| {
+        let pod_cidr = format!("10.244.{number}.0/24").parse().expect("cidr");
+        NodeSpec::new(format!("node-{number}"), [10, 200, 0, 10 + number].into(), pod_cidr)
     };
     Lab::new(LabSpec { name: "small".into(), nodes: vec![node(1), node(2)] }).expect("a lab")
 }
 
 fn pod(lab: &mut Lab, name: &str, node: u8, last: u8) -> netlab::Pod {
-    lab.pod(PodSpec {
-        key: Key::new("shop", name),
-        node: format!("node-{node}"),
-        address: [10, 244, node, last].into(),
-    })
-    .expect("a pod")
+    lab.pod(PodSpec::new(Key::new("shop", name), format!("node-{node}"), [10, 244, node, last].into()))
+        .expect("a pod")
 }
 
 fn small_objects() -> ObjectSet {

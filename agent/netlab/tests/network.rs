@@ -13,20 +13,15 @@ use netlab::{ConnectOutcome, Lab, LabSpec, Listen, NodeSpec, Pod, PodSpec};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn two_nodes(name: &str) -> Lab {
-    let node = |number: u8| NodeSpec {
-        name: format!("node-{number}"),
-        address: [10, 200, 0, 10 + number].into(),
-        pod_cidr: format!("10.244.{number}.0/24").parse().expect("cidr"),
+    let node = |number: u8| {
+        let pod_cidr = format!("10.244.{number}.0/24").parse().expect("cidr");
+        NodeSpec::new(format!("node-{number}"), [10, 200, 0, 10 + number].into(), pod_cidr)
     };
     Lab::new(LabSpec { name: name.into(), nodes: vec![node(1), node(2)] }).expect("a lab")
 }
 
 fn pod(lab: &mut Lab, name: &str, node: u8, last: u8) -> Pod {
-    let spec = PodSpec {
-        key: Key::new("shop", name),
-        node: format!("node-{node}"),
-        address: [10, 244, node, last].into(),
-    };
+    let spec = PodSpec::new(Key::new("shop", name), format!("node-{node}"), [10, 244, node, last].into());
     lab.pod(spec).expect("a pod")
 }
 

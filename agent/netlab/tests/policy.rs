@@ -16,18 +16,13 @@ const SECOND: Duration = Duration::from_secs(1);
 const SHORT: Duration = Duration::from_millis(300);
 
 fn lab() -> Lab {
-    let node = |number: u8| NodeSpec {
-        name: format!("node-{number}"),
-        address: [10, 200, 0, 10 + number].into(),
-        pod_cidr: format!("10.244.{number}.0/24").parse().expect("cidr"),
+    let node = |number: u8| {
+        let pod_cidr = format!("10.244.{number}.0/24").parse().expect("cidr");
+        NodeSpec::new(format!("node-{number}"), [10, 200, 0, 10 + number].into(), pod_cidr)
     };
     let mut lab = Lab::new(LabSpec { name: "policy".into(), nodes: vec![node(1), node(2)] }).expect("a lab");
     for (name, node, last) in [("friend", 1, 5), ("stranger", 1, 6), ("server", 2, 5), ("near", 1, 7)] {
-        let spec = PodSpec {
-            key: Key::new("shop", name),
-            node: format!("node-{node}"),
-            address: [10, 244, node, last].into(),
-        };
+        let spec = PodSpec::new(Key::new("shop", name), format!("node-{node}"), [10, 244, node, last].into());
         let pod = lab.pod(spec).expect("a pod");
         if name == "server" || name == "near" {
             pod.listen(Listen::on(8080, name)).expect("listen");

@@ -64,7 +64,7 @@ pub fn nodes_of(objects: &ObjectSet) -> Result<Vec<NodeSpec>, Error> {
                 Ipv4Net::new(address, 24).ok().map(|net| net.trunc())
             })
             .ok_or(Error::Missing { object, what: "spec.podCIDR, or a pod with an IPv4 address" })?;
-        specs.insert(name, NodeSpec { name: name.clone(), address, pod_cidr });
+        specs.insert(name, NodeSpec::new(name.clone(), address, pod_cidr));
     }
     Ok(specs.into_values().collect())
 }
@@ -75,7 +75,7 @@ pub fn pods_of(objects: &ObjectSet) -> Vec<PodSpec> {
         .filter_map(|pod| {
             let node = pod.node.clone().filter(|node| objects.nodes.contains_key(node))?;
             let address = pod.addresses.iter().find_map(|address| v4(*address))?;
-            Some(PodSpec { key: pod.key().clone(), node, address })
+            Some(PodSpec::new(pod.key().clone(), node, address))
         })
         .collect()
 }
@@ -103,11 +103,8 @@ mod tests {
     use super::*;
 
     fn node(address: &str) -> NodeSpec {
-        NodeSpec {
-            name: address.into(),
-            address: address.parse().expect("address"),
-            pod_cidr: "10.244.0.0/24".parse().expect("cidr"),
-        }
+        let pod_cidr = "10.244.0.0/24".parse().expect("cidr");
+        NodeSpec::new(address, address.parse().expect("address"), pod_cidr)
     }
 
     #[test]

@@ -16,10 +16,9 @@ pub const SERVERS: [&str; 3] = ["far", "near", "also"];
 pub const NODE_PORTS: [u16; 5] = [30010, 30011, 30013, 30014, 30999];
 
 pub fn lab(name: &str) -> Lab {
-    let node = |number: u8| NodeSpec {
-        name: format!("node-{number}"),
-        address: [10, 200, 0, 10 + number].into(),
-        pod_cidr: format!("10.244.{number}.0/24").parse().expect("cidr"),
+    let node = |number: u8| {
+        let pod_cidr = format!("10.244.{number}.0/24").parse().expect("cidr");
+        NodeSpec::new(format!("node-{number}"), [10, 200, 0, 10 + number].into(), pod_cidr)
     };
     let mut lab = Lab::new(LabSpec { name: name.into(), nodes: vec![node(1), node(2)] }).expect("a lab");
     for (name, node, last) in
@@ -27,7 +26,7 @@ pub fn lab(name: &str) -> Lab {
     {
         let key = Key::new("shop", name);
         let address = [10, 244, node, last].into();
-        let pod = lab.pod(PodSpec { key, node: format!("node-{node}"), address }).expect("a pod");
+        let pod = lab.pod(PodSpec::new(key, format!("node-{node}"), address)).expect("a pod");
         if SERVERS.contains(&name) {
             pod.listen(Listen::on(8080, name)).expect("listen");
         }
