@@ -145,16 +145,16 @@ impl Drop for Lab {
     }
 }
 
-/// How to enter each namespace, a line each.
+/// How to enter each namespace, a line each. From another mount namespace than the lab's, /run/netns is found below
+/// `/proc/PID/root` of a process that lives there.
 impl fmt::Display for Lab {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for node in self.nodes.values() {
-            writeln!(f, "node {:<24} ip netns exec {} bash", node.spec.name, node.netns.name())?;
+        let nodes = self.nodes.values().map(|node| ("node", node.spec.name.clone(), &node.netns));
+        let pods = self.pods.values().map(|pod| ("pod", pod.spec.key.to_string(), &pod.netns));
+        for (what, name, netns) in nodes.chain(pods).chain([("", "outside".to_owned(), &self.outside)]) {
+            writeln!(f, "{what:<4} {name:<24} nsenter --net={} bash", netns.path().display())?;
         }
-        for pod in self.pods.values() {
-            writeln!(f, "pod  {:<24} ip netns exec {} bash", pod.spec.key.to_string(), pod.netns.name())?;
-        }
-        writeln!(f, "     {:<24} ip netns exec {} bash", "outside", self.outside.name())
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::error::Error;
-use crate::netns::run;
+use crate::netns::{DIRECTORY as NETNS_DIRECTORY, run};
 
 const DIRECTORY: &str = "/run/why-dropped-netlab";
 static COUNTER: AtomicU32 = AtomicU32::new(0);
@@ -83,7 +83,7 @@ pub fn sweep() -> Result<Vec<String>, Error> {
 
 /// The namespaces whose names begin with a lab's prefix.
 pub fn namespaces_of(prefix: &str) -> Result<Vec<String>, Error> {
-    let directory = Path::new("/run/netns");
+    let directory = Path::new(NETNS_DIRECTORY);
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

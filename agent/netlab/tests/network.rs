@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use model::Key;
-use netlab::{ConnectOutcome, Lab, LabSpec, Listen, NodeSpec, Pod, PodSpec};
+use netlab::{ConnectOutcome, Lab, LabSpec, Listen, Netns, NodeSpec, Pod, PodSpec};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -152,6 +152,43 @@ fn two_labs_with_the_same_addresses_do_not_meet_and_leave_nothing() {
     drop((first, second));
     for name in names {
         assert!(!std::path::Path::new("/run/netns").join(&name).exists(), "{name} is left");
+    }
+}
+
+#[test]
+fn a_namespace_is_entered_by_any_path_that_stands_for_it() {
+    if !root::available("a lab of two nodes") {
+        return;
+    }
+    let mut lab = two_nodes("path");
+    let client = pod(&mut lab, "client", 1, 5);
+    let server = pod(&mut lab, "server", 1, 6);
+    server.listen(Listen::on(8080, "server")).expect("listen");
+    let far_off = format!("/proc/{}/root{}", std::process::id(), client.netns.path().display());
+    let same = Netns::at(far_off);
+    assert_eq!(same.name(), client.netns.name());
+    assert_eq!(same.connect(at(&server, 8080), SECOND).expect("attempt").answer, b"server");
+    same.ip("link add probe type bridge\n").expect("ip");
+    assert!(client.netns.run(&["ip", "-o", "link", "show", "probe"]).expect("run").contains("probe"));
+    // The child is the program itself, so that its pid can be used and ended. It ends with its standard input anyway.
+    let mut child = same.command("cat").stdin(Stdio::piped()).spawn().expect("start");
+    let name = format!("/proc/{}/comm", child.id());
+    until("the child is the program", || {
+        let comm = std::fs::read_to_string(&name).unwrap_or_default();
+        if comm.trim() == "cat" { Ok(()) } else { Err(comm) }
+    });
+    child.kill().expect("kill");
+    child.wait().expect("wait");
+    let missing = Netns::at("/run/netns/there-is-none").run(&["true"]).expect_err("no such namespace");
+    assert!(missing.to_string().contains("/run/netns/there-is-none"), "{missing}");
+}
+
+/// Polls until it is so, for at most ten seconds; then fails with what was last seen.
+fn until(what: &str, mut poll: impl FnMut() -> Result<(), String>) {
+    let start = Instant::now();
+    while let Err(seen) = poll() {
+        assert!(start.elapsed() < Duration::from_secs(10), "waited 10 s until {what}; last: {seen}");
+        std::thread::yield_now();
     }
 }
 

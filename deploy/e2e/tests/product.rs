@@ -185,7 +185,7 @@ fn rules_of_the_legacy_back_end_are_read_and_blamed_alike() {
 #[test]
 fn everything_is_gone_afterwards() {
     let Some(stage) = stage("gone", &["healthy.yaml"]) else { return };
-    let pod = stage.lab().get_pod(&key("web/client").unwrap()).unwrap().netns.path();
+    let pod = stage.lab().get_pod(&key("web/client").unwrap()).unwrap().netns.path().to_owned();
     assert!(pod.exists());
     drop(stage);
     assert!(!pod.exists(), "{} is left over", pod.display());

@@ -13,13 +13,13 @@ use crate::registry::Registration;
 pub fn lab(spec: LabSpec) -> Result<Lab, Error> {
     let plan = addressing::underlay(&spec.nodes)?;
     let registration = Registration::new()?;
-    let underlay = Netns::create(format!("{}underlay", registration.prefix))?;
+    let underlay = Netns::create(&format!("{}underlay", registration.prefix))?;
     // From here on a failure drops the lab, which removes what there is.
     let mut lab = Lab {
         name: spec.name,
         nodes: BTreeMap::new(),
         pods: BTreeMap::new(),
-        outside: Netns::create(format!("{}outside", registration.prefix)).inspect_err(|_| {
+        outside: Netns::create(&format!("{}outside", registration.prefix)).inspect_err(|_| {
             // The lab that would remove it does not exist yet, and its own error is the one to report.
             let _ = underlay.delete();
         })?,
@@ -58,7 +58,7 @@ fn build_node(
     all: &[NodeSpec],
     plan: Underlay,
 ) -> Result<Node, Error> {
-    let netns = Netns::create(format!("{}{}", lab.registration.prefix, spec.name))?;
+    let netns = Netns::create(&format!("{}{}", lab.registration.prefix, spec.name))?;
     lab.underlay.ip(&format!(
         "link add n{index} type veth peer name eth0 netns {}\nlink set n{index} master br0 up\n",
         netns.name()
@@ -96,7 +96,7 @@ pub fn pod(lab: &mut Lab, spec: PodSpec) -> Result<Pod, Error> {
         return Err(Error::Taken(format!("address {} (pod {})", spec.address, other.spec.key)));
     }
     let netns =
-        Netns::create(format!("{}{}.{}", lab.registration.prefix, spec.key.namespace, spec.key.name))?;
+        Netns::create(&format!("{}{}.{}", lab.registration.prefix, spec.key.namespace, spec.key.name))?;
     let octets = spec.address.octets();
     // Unique on the node, since the address is; at most 15 characters.
     let host_interface = format!("veth{:02x}{:02x}{:02x}{:02x}", octets[0], octets[1], octets[2], octets[3]);
