@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use model::Key;
 
@@ -70,6 +71,16 @@ pub enum Error {
         address: SocketAddr,
         /// Why.
         source: io::Error,
+    },
+    /// Something that the kernel does by itself was not done in time.
+    #[error("{what} carries nothing after {} s; last seen: {seen}", after.as_secs())]
+    NotReady {
+        /// What was waited for.
+        what: String,
+        /// For how long.
+        after: Duration,
+        /// Its last state.
+        seen: String,
     },
     /// No such node.
     #[error("the lab has no node {0}")]

@@ -1,5 +1,7 @@
 //! Things that go wrong on nodes, done on purpose.
 
+use std::fmt::Write;
+
 use model::walk::Backend;
 
 use crate::error::Error;
@@ -25,12 +27,21 @@ impl Node {
 
     /// Turns forwarding off, which makes the node drop everything that is not its own.
     pub fn stop_forwarding(&self) -> Result<(), Error> {
-        self.netns.sysctl("net.ipv4.ip_forward", "0")
+        self.netns.sysctl("net.ipv4.ip_forward", "0")?;
+        if self.spec.has_v6() {
+            self.netns.sysctl("net.ipv6.conf.all.forwarding", "0")?;
+        }
+        Ok(())
     }
 
-    /// Forgets the way to another node's pods.
+    /// Forgets the way to another node's pods, in every family.
     pub fn forget_pods_of(&self, other: &Self) -> Result<(), Error> {
-        self.netns.ip(&format!("route del {} via {}\n", other.spec.pod_cidr.trunc(), other.spec.address))
+        let mut batch = String::new();
+        for (range, via) in self.spec.ways_to(&other.spec) {
+            // Writing to a String cannot fail.
+            let _ = writeln!(batch, "route del {range} via {via}");
+        }
+        self.netns.ip(&batch)
     }
 }
 

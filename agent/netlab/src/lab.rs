@@ -8,7 +8,7 @@ mod spec;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ use crate::error::Error;
 use crate::listen::{Listen, Listening};
 use crate::netns::Netns;
 use crate::registry::{Registration, namespaces_of, sweep};
+
+use addressing::Underlay;
 
 pub use spec::{LabSpec, NodeSpec, PodSpec};
 
@@ -51,7 +53,7 @@ pub struct Lab {
     pods: BTreeMap<Key, Pod>,
     underlay: Netns,
     outside: Netns,
-    control_address: Ipv4Addr,
+    plan: Underlay,
     registration: Registration,
 }
 
@@ -114,7 +116,12 @@ impl Lab {
 
     /// The underlay's own address, which every node reaches.
     pub const fn control_address(&self) -> Ipv4Addr {
-        self.control_address
+        self.plan.control
+    }
+
+    /// The same for IPv6, if a node has it.
+    pub fn control_address6(&self) -> Option<Ipv6Addr> {
+        self.plan.v6.map(|plan| plan.control)
     }
 
     /// A TCP connection from a pod, for real.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use model::Key;
 
 /// What a lab consists of at first.
@@ -59,6 +59,30 @@ impl NodeSpec {
     /// All its addresses, IPv4 first.
     pub fn addresses(&self) -> Vec<IpAddr> {
         both(self.address, self.address6)
+    }
+
+    /// All its pod ranges, IPv4 first.
+    pub fn pod_cidrs(&self) -> Vec<IpNet> {
+        std::iter::once(IpNet::V4(self.pod_cidr)).chain(self.pod_cidr6.map(IpNet::V6)).collect()
+    }
+
+    /// Whether anything of it is IPv6.
+    pub(crate) const fn has_v6(&self) -> bool {
+        self.address6.is_some() || self.pod_cidr6.is_some()
+    }
+
+    /// Another node's pod ranges, each with the address of that node by which this one reaches it. A range they share
+    /// has no way: it is on this node already.
+    pub(crate) fn ways_to(&self, other: &Self) -> Vec<(IpNet, IpAddr)> {
+        let v4 = (self.pod_cidr != other.pod_cidr)
+            .then(|| (IpNet::V4(other.pod_cidr.trunc()), IpAddr::V4(other.address)));
+        let v6 = match (self.address6, other.address6, other.pod_cidr6) {
+            (Some(_), Some(via), Some(range)) if self.pod_cidr6 != Some(range) => {
+                Some((IpNet::V6(range.trunc()), IpAddr::V6(via)))
+            }
+            _ => None,
+        };
+        v4.into_iter().chain(v6).collect()
     }
 }
 
