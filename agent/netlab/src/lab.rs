@@ -4,6 +4,7 @@
 
 mod addressing;
 mod build;
+mod pods;
 mod spec;
 
 use std::collections::BTreeMap;
@@ -81,7 +82,13 @@ impl Lab {
 
     /// Adds a pod.
     pub fn pod(&mut self, spec: PodSpec) -> Result<Pod, Error> {
-        build::pod(self, spec)
+        pods::add(self, spec)
+    }
+
+    /// Removes a pod: ends its listeners, takes its interface and its routes off the nodes and deletes its namespace. When
+    /// it returns, name and addresses are free. What a clone of the `Pod` is then asked to do fails.
+    pub fn remove_pod(&mut self, key: &Key) -> Result<(), Error> {
+        pods::remove(self, key)
     }
 
     /// A pod that was added.

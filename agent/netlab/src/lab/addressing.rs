@@ -98,10 +98,15 @@ fn apart<A: Copy + Into<IpAddr>>(first: A, all: &[A], leading: impl Fn(&A) -> Op
 
 /// The first address of a pod range, which the bridge gets.
 pub fn bridge_address(pod_cidr: IpNet) -> IpAddr {
-    match pod_cidr.network() {
-        IpAddr::V4(network) => Ipv4Addr::from(u32::from(network).saturating_add(1)).into(),
-        IpAddr::V6(network) => Ipv6Addr::from(u128::from(network).saturating_add(1)).into(),
+    match pod_cidr {
+        IpNet::V4(pod_cidr) => first_of(pod_cidr).into(),
+        IpNet::V6(pod_cidr) => Ipv6Addr::from(u128::from(pod_cidr.network()).saturating_add(1)).into(),
     }
+}
+
+/// The same of IPv4 alone.
+pub fn first_of(pod_cidr: Ipv4Net) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(pod_cidr.network()).saturating_add(1))
 }
 
 /// Nodes as the lab builds them. A node without a pod range gets the /24 around its first pod; IPv6 is optional, and its

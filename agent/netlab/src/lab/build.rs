@@ -1,19 +1,16 @@
-//! The `ip` commands that make a lab.
+//! The `ip` commands that make a lab and its nodes; `pods` has those for pods.
 //!
 //! What is built carries packets when the call returns: addresses are added without duplicate address detection (RFC
 //! 4862, section 5.4), which would keep IPv6 addresses from being used for a second or two, and bridges are waited for.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ipnet::IpNet;
-
-use super::addressing::{self, Underlay, bridge_address};
-use super::{Lab, LabSpec, Node, NodeSpec, Pod, PodSpec};
+use super::addressing::{self, Underlay, bridge_address, first_of};
+use super::{Lab, LabSpec, Node, NodeSpec};
 use crate::error::Error;
 use crate::netns::Netns;
 use crate::registry::Registration;
@@ -48,8 +45,9 @@ pub fn lab(spec: LabSpec) -> Result<Lab, Error> {
         expect_no_duplicates(&lab.outside)?;
     }
     lab.underlay.ip(&format!(
-        "link set lo up\nlink add br0 type bridge\n{}link set br0 up\n\
+        "link set lo up\nlink add br0 address {} type bridge\n{}link set br0 up\n\
          link add out type veth peer name eth0 netns {}\nlink set out master br0 up\n",
+        hardware_address(plan.control),
         add_addresses("br0", &plan.control()),
         lab.outside.name()
     ))?;
@@ -89,14 +87,15 @@ fn build_node(
     if let (Some(address), Some(v6)) = (spec.address6, plan.v6) {
         batch.push_str(&add_address("eth0", address.into(), v6.net.prefix_len()));
     }
-    batch.push_str("link set eth0 up\nlink add cni0 type bridge\n");
+    // Writing to a String cannot fail.
+    let mac = hardware_address(first_of(spec.pod_cidr));
+    let _ = writeln!(batch, "link set eth0 up\nlink add cni0 address {mac} type bridge");
     for cidr in spec.pod_cidrs() {
         batch.push_str(&add_address("cni0", bridge_address(cidr), cidr.prefix_len()));
     }
     if spec.pod_cidr6.is_some() {
         batch.push_str(&add_address("cni0", BRIDGE_LINK_LOCAL.into(), 64));
     }
-    // Writing to a String cannot fail.
     let _ = writeln!(batch, "link set cni0 up\nroute add default via {}", plan.gateway);
     if let (Some(_), Some(v6)) = (spec.address6, plan.v6) {
         let _ = writeln!(batch, "route add default via {}", v6.gateway);
@@ -120,69 +119,9 @@ fn build_node(
     Ok(Node { spec: spec.clone(), netns })
 }
 
-pub fn pod(lab: &mut Lab, spec: PodSpec) -> Result<Pod, Error> {
-    let node = lab.node(&spec.node)?.clone();
-    if lab.pods.contains_key(&spec.key) {
-        return Err(Error::Taken(format!("pod {}", spec.key)));
-    }
-    for address in spec.addresses() {
-        if let Some(other) = lab.pods.values().find(|other| other.addresses().contains(&address)) {
-            return Err(Error::Taken(format!("address {address} (pod {})", other.spec.key)));
-        }
-    }
-    if spec.address6.is_some() && node.spec.pod_cidr6.is_none() {
-        let object = format!("node {} of pod {}", spec.node, spec.key);
-        return Err(Error::Missing { object, what: "an IPv6 pod range" });
-    }
-    let netns =
-        Netns::create(&format!("{}{}.{}", lab.registration.prefix, spec.key.namespace, spec.key.name))?;
-    let [a, b, c, d] = spec.address.octets();
-    // Unique on the node, since the address is; at most 15 characters.
-    let host_interface = format!("veth{a:02x}{b:02x}{c:02x}{d:02x}");
-    let pod = Pod { spec, netns, host_interface, listeners: Arc::new(Mutex::new(Vec::new())) };
-    if let Err(error) = connect_pod(lab, &node, &pod) {
-        // So that the pod can be tried again. What stays goes with the lab, and the first error is the one to report.
-        let _ = pod.netns.delete();
-        return Err(error);
-    }
-    lab.pods.insert(pod.spec.key.clone(), pod.clone());
-    Ok(pod)
-}
-
-fn connect_pod(lab: &Lab, node: &Node, pod: &Pod) -> Result<(), Error> {
-    let Pod { spec, netns, host_interface, .. } = pod;
-    if spec.address6.is_some() {
-        expect_no_duplicates(netns)?;
-    }
-    let [a, b, c, d] = spec.address.octets();
-    // The hardware address follows from the address (with the prefix of CNI's hwaddr package), so that neighbours who
-    // remember a removed pod are right about the next one there.
-    node.netns.ip(&format!(
-        "link add {host_interface} type veth peer name eth0 address 0a:58:{a:02x}:{b:02x}:{c:02x}:{d:02x} netns {}\n\
-         link set {host_interface} master cni0 up\nlink set {host_interface} type bridge_slave hairpin on\n",
-        netns.name()
-    ))?;
-    for (netns, route) in routes(lab, spec) {
-        netns.ip(&format!("route replace {route}\n"))?;
-    }
-    let mut batch = String::from("link set lo up\n");
-    let ranges = pairs(node, spec);
-    for (address, range) in &ranges {
-        let prefix = if range.contains(address) { range.prefix_len() } else { range.max_prefix_len() };
-        batch.push_str(&add_address("eth0", *address, prefix));
-    }
-    batch.push_str("link set eth0 up\n");
-    for (_, range) in &ranges {
-        // Writing to a String cannot fail.
-        let _ = writeln!(batch, "route add default via {} dev eth0 onlink", bridge_address(*range));
-    }
-    netns.ip(&batch)?;
-    carries(&node.netns, "cni0", host_interface)
-}
-
 /// Waits until a port of a bridge forwards and the bridge itself sends. Both follow the carrier by way of a work item;
 /// until then packets, and the neighbour solicitations that would be repeated after a second, are dropped unseen.
-fn carries(netns: &Netns, bridge: &str, port: &str) -> Result<(), Error> {
+pub fn carries(netns: &Netns, bridge: &str, port: &str) -> Result<(), Error> {
     let start = Instant::now();
     loop {
         let batch = format!("link show dev {bridge}\nlink show dev {port}\n");
@@ -200,34 +139,16 @@ fn carries(netns: &Netns, bridge: &str, port: &str) -> Result<(), Error> {
     }
 }
 
-/// The routes that nodes need to a pod beside those to pod ranges, as `ip route` takes them.
-fn routes<'a>(lab: &'a Lab, spec: &PodSpec) -> Vec<(&'a Netns, String)> {
-    let Some(node) = lab.nodes.get(&spec.node) else { return Vec::new() };
-    let mut routes = Vec::new();
-    for (address, _) in pairs(node, spec).into_iter().filter(|(address, range)| !range.contains(address)) {
-        routes.push((&node.netns, format!("{address} dev cni0")));
-        let via = node.addresses().into_iter().find(|via| via.is_ipv4() == address.is_ipv4());
-        for other in lab.nodes.values().filter(|other| other.spec.name != spec.node) {
-            let same_family = other.addresses().iter().any(|own| own.is_ipv4() == address.is_ipv4());
-            if let Some(via) = via.filter(|_| same_family) {
-                routes.push((&other.netns, format!("{address} via {via}")));
-            }
-        }
-    }
-    routes
-}
-
-/// Each of a pod's addresses with its node's range of the same family.
-fn pairs(node: &Node, spec: &PodSpec) -> Vec<(IpAddr, IpNet)> {
-    let range = |address: IpAddr| {
-        let mut ranges = node.spec.pod_cidrs().into_iter();
-        Some((address, ranges.find(|range| range.addr().is_ipv4() == address.is_ipv4())?))
-    };
-    spec.addresses().into_iter().filter_map(range).collect()
+/// Made of the IPv4 address with the prefix of CNI's former hwaddr package. A bridge without one of its own changes its
+/// address with its ports (`br_stp_recalculate_bridge_id` in net/bridge/br_stp_if.c), and a pod's successor at the same
+/// address has another; either way neighbours would send to the old one for up to a minute.
+pub fn hardware_address(address: Ipv4Addr) -> String {
+    let [a, b, c, d] = address.octets();
+    format!("0a:58:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }
 
 /// A line for `ip`. IPv6 addresses are usable at once.
-fn add_address(interface: &str, address: IpAddr, prefix: u8) -> String {
+pub fn add_address(interface: &str, address: IpAddr, prefix: u8) -> String {
     let nodad = if address.is_ipv6() { " nodad" } else { "" };
     format!("addr add {address}/{prefix} dev {interface}{nodad}\n")
 }
@@ -238,7 +159,7 @@ fn add_addresses(interface: &str, addresses: &[(IpAddr, u8)]) -> String {
 
 /// For link-local addresses, which nobody adds by hand; both decide (`addrconf_dad_begin` in net/ipv6/addrconf.c), and
 /// new interfaces take over `default`.
-fn expect_no_duplicates(netns: &Netns) -> Result<(), Error> {
+pub fn expect_no_duplicates(netns: &Netns) -> Result<(), Error> {
     netns.sysctl("net.ipv6.conf.all.accept_dad", "0")?;
     netns.sysctl("net.ipv6.conf.default.accept_dad", "0")
 }
