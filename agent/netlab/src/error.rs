@@ -53,14 +53,25 @@ pub enum Error {
         netns: String,
     },
     /// A socket could not be opened.
-    #[error("listen on {address} in network namespace {netns}")]
+    #[error("listen on {listen} in network namespace {netns}")]
     Listen {
         /// Its name.
         netns: String,
-        /// Wanted address.
-        address: SocketAddr,
+        /// What was wanted.
+        listen: String,
         /// Why.
         source: io::Error,
+    },
+    /// A text that describes no listener.
+    #[error(
+        "listener `{text}`: {what}; allowed is tcp or udp, `:`, a port or ADDRESS:PORT or [ADDRESS]:PORT, then any of \
+         `,backlog=N` (tcp), `,v6only` (an IPv6 address) and `,deaf`"
+    )]
+    ListenText {
+        /// The text.
+        text: String,
+        /// What is wrong about it.
+        what: String,
     },
     /// A connection attempt could not be made at all.
     #[error("connect to {address} from network namespace {netns}")]

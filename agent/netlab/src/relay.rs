@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use crate::error::Error;
-use crate::listen::{Listen, Worker, connection_waits};
+use crate::listen::{Listen, Socket, Worker, connection_waits};
 use crate::netns::Netns;
 
 /// A relay at work; new connections end when this is dropped, carried ones with either side.
@@ -23,8 +23,10 @@ impl Netns {
     pub fn relay(&self, inside: SocketAddr, outside: SocketAddr) -> Result<Relay, Error> {
         let (sender, receiver) = mpsc::channel::<TcpStream>();
         let listen = Listen { address: inside, ..Listen::on(inside.port(), "") };
-        let worker = Worker::start(self, listen, move |listener, stop| {
-            while connection_waits(listener, stop) {
+        let worker = Worker::start(self, listen, move |socket, stop| {
+            // `Listen::on` is TCP.
+            let Socket::Tcp(listener) = socket else { return };
+            while connection_waits(&listener, stop) {
                 let Ok((stream, _)) = listener.accept() else { continue };
                 if stream.set_nonblocking(false).is_err() || sender.send(stream).is_err() {
                     return;

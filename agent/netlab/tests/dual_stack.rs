@@ -26,10 +26,6 @@ fn pod(lab: &mut Lab, name: &str, node: u8, last: u8) -> Pod {
     lab.pod(spec.with_v6(address6)).expect("a pod")
 }
 
-fn on_all(port: u16, answer: &str) -> Listen {
-    Listen { address: SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), ..Listen::on(port, answer) }
-}
-
 #[test]
 fn pods_of_two_nodes_reach_each_other_in_both_families() {
     if !root::available("a dual-stack lab") {
@@ -48,20 +44,25 @@ fn pods_of_two_nodes_reach_each_other_in_both_families() {
         )
         .expect("a pod");
     for (server, name) in [(&near, "near"), (&far, "far"), (&stray, "stray")] {
-        let seen = server.listen(on_all(8080, name)).expect("listen");
+        let tcp = server.listen(Listen::on_all(8080, name)).expect("listen");
+        let udp = server.listen(Listen::on_all(8080, name).udp()).expect("listen");
         assert_eq!(server.addresses().len(), 2);
         for address in server.addresses() {
             let to = SocketAddr::new(address, 8080);
             for from in [&client.netns, &lab.node("node-1").expect("node").netns] {
-                let result = from.connect(to, AT_ONCE).expect("attempt");
-                assert_eq!(result.outcome, ConnectOutcome::Connected, "{to}");
-                assert_eq!(result.answer, name.as_bytes(), "{to}");
+                for result in [from.connect(to, AT_ONCE), from.exchange_udp(to, AT_ONCE)] {
+                    let result = result.expect("attempt");
+                    assert_eq!(result.outcome, ConnectOutcome::Connected, "{to}");
+                    assert_eq!(result.answer, name.as_bytes(), "{to}");
+                }
             }
         }
         // The sources are the client's own addresses: nothing on the way translates.
-        let peers = seen.lock().expect("lock").accepted();
-        for own in client.addresses() {
-            assert!(peers.iter().any(|peer| peer.ip().to_canonical() == own), "{own} is not among {peers:?}");
+        for seen in [tcp, udp] {
+            let peers = seen.lock().expect("lock").accepted();
+            for own in client.addresses() {
+                assert!(peers.iter().any(|peer| peer.ip() == own), "{own} is not among {peers:?}");
+            }
         }
     }
     // Nobody has this address; the way to it ends outside, in silence.
@@ -81,7 +82,7 @@ fn faults_are_faults_in_both_families() {
     let mut lab = Lab::new(LabSpec { name: "faults6".into(), nodes: vec![node(1), node(2)] }).expect("a lab");
     let client = pod(&mut lab, "client", 1, 5);
     let far = pod(&mut lab, "far", 2, 5);
-    far.listen(on_all(8080, "far")).expect("listen");
+    far.listen(Listen::on_all(8080, "far")).expect("listen");
     let outcomes = |patience| -> Vec<ConnectOutcome> {
         let tried = far.addresses().into_iter().map(|address| {
             client.netns.connect(SocketAddr::new(address, 8080), patience).expect("attempt").outcome

@@ -81,31 +81,6 @@ fn nothing_listens_loopback_only_and_the_outside_fail_each_in_its_way() {
 }
 
 #[test]
-fn a_listener_that_accepts_nothing_fills_its_queue() {
-    if !root::available("a lab of two nodes") {
-        return;
-    }
-    let mut lab = two_nodes("queue");
-    let client = pod(&mut lab, "client", 1, 5);
-    let server = pod(&mut lab, "server", 1, 6);
-    server.listen(Listen { backlog: 1, accept: false, ..Listen::on(8080, "") }).expect("listen");
-    // A backlog of 1 lets two wait (sk_acceptq_is_full in include/net/sock.h); further SYNs are lost.
-    let sockets: Vec<_> = (0..2)
-        .map(|_| {
-            client
-                .netns
-                .enter(|| std::net::TcpStream::connect_timeout(&at(&server, 8080), SECOND))
-                .expect("enter")
-                .expect("connect")
-        })
-        .collect();
-    let result =
-        lab.connect(&client.spec.key, at(&server, 8080), Duration::from_millis(300)).expect("attempt");
-    assert_eq!(result.outcome, ConnectOutcome::TimedOut);
-    drop(sockets);
-}
-
-#[test]
 fn a_relay_reaches_what_listens_outside_the_lab() {
     if !root::available("a lab of two nodes") {
         return;

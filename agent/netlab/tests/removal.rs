@@ -28,8 +28,7 @@ fn pod(lab: &mut Lab, name: &str, node: u8, third: u8, last: u8) -> Pod {
     let spec = PodSpec::new(Key::new("shop", name), format!("node-{node}"), [10, 244, third, last].into());
     let address6 = Ipv6Addr::new(0xfd00, 0x244, 0, third.into(), 0, 0, 0, last.into());
     let pod = lab.pod(spec.with_v6(address6)).expect("a pod");
-    let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8080));
-    pod.listen(Listen { address, ..Listen::on(8080, name) }).expect("listen");
+    pod.listen(Listen::on_all(8080, name)).expect("listen");
     pod
 }
 
