@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
+#[allow(dead_code, reason = "what only the other test of a real API server uses")]
 #[path = "support/server.rs"]
 mod server;
 

@@ -56,16 +56,46 @@ pub(crate) fn port_name(name: &str) -> Result<(), String> {
     ))
 }
 
+/// Why a word is no fully qualified domain name (`IsFullyQualifiedDomainName`).
+pub(crate) fn domain(name: &str) -> Result<(), String> {
+    let bare = name.strip_suffix('.').unwrap_or(name);
+    if subdomain(bare).is_ok() && bare.contains('.') && bare.split('.').all(|part| label(part).is_ok()) {
+        return Ok(());
+    }
+    Err(format!("`{}` is not a domain name of two labels or more, such as api.example.com", shown(name)))
+}
+
+/// Why a word is no search domain: a subdomain that may have underscores and a final dot, or the dot alone
+/// (`validatePodDNSConfig`, relaxed since 1.32).
+pub(crate) fn search_domain(name: &str) -> Result<(), String> {
+    if name == "." || subdomain(&name.strip_suffix('.').unwrap_or(name).replace('_', "x")).is_ok() {
+        return Ok(());
+    }
+    Err(format!("`{}` is not a valid search domain", shown(name)))
+}
+
+/// Why a word is no name with an optional domain before it (`IsQualifiedName`).
+pub(crate) fn qualified_name(name: &str) -> Result<(), String> {
+    if is_qualified(name) {
+        return Ok(());
+    }
+    Err(format!("`{}` is not a valid name such as `name` or `example.com/name`", shown(name)))
+}
+
 /// Why a word is no label key (`IsQualifiedName`).
 pub(crate) fn label_key(key: &str) -> Result<(), String> {
-    let (prefix, name) = match key.split_once('/') {
-        Some((prefix, name)) => (Some(prefix), name),
-        None => (None, key),
-    };
-    if prefix.is_none_or(|prefix| subdomain(prefix).is_ok()) && qualified(name) {
+    if is_qualified(key) {
         return Ok(());
     }
     Err(format!("`{}` is not a valid label key", shown(key)))
+}
+
+/// Why a word is no key of an annotation, whose case does not matter (`ValidateAnnotations`).
+pub(crate) fn annotation_key(key: &str) -> Result<(), String> {
+    if is_qualified(&key.to_lowercase()) {
+        return Ok(());
+    }
+    Err(format!("`{}` is not a valid annotation key", shown(key)))
 }
 
 /// Why a word is no label value (`IsValidLabelValue`).
@@ -74,6 +104,13 @@ pub(crate) fn label_value(value: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("`{}` is not a valid label value", shown(value)))
+}
+
+fn is_qualified(name: &str) -> bool {
+    match name.split_once('/') {
+        Some((prefix, name)) => subdomain(prefix).is_ok() && qualified(name),
+        None => qualified(name),
+    }
 }
 
 fn qualified(name: &str) -> bool {
@@ -114,6 +151,13 @@ mod tests {
         }
         assert_eq!(label_key("app.kubernetes.io/name"), Ok(()));
         assert!(label_key("a/b/c").is_err());
+        assert_eq!(annotation_key("Example.com/Note"), Ok(()));
+        assert_eq!(domain("api.example.com."), Ok(()));
+        assert!(domain("api").is_err());
+        for good in [".", "svc.example.com.", "_tcp.example.com"] {
+            assert_eq!(search_domain(good), Ok(()), "{good}");
+        }
+        assert!(search_domain("a b").is_err());
         assert_eq!(label_value(""), Ok(()));
         assert!(label_value("a b").is_err());
         assert_eq!(shown("a\u{1b}[31m"), "a\\u{1b}[31m");

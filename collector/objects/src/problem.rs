@@ -61,6 +61,8 @@ fn place(f: &mut fmt::Formatter<'_>, source: &str, document: u32, field: &str) -
 pub(crate) enum Severity {
     /// The API server would refuse it.
     Refused,
+    /// The API server keeps it, but nobody can use it: a warning in a file, a gap where it comes from the API.
+    Unread,
     /// A key nobody knows.
     UnknownKey,
     /// Worth a word.

@@ -3,6 +3,7 @@
 //! The readers are the same for files and for the API server; whether a problem refuses the object is decided by the
 //! caller.
 
+mod address;
 mod endpoint_slice;
 mod fields;
 mod meta;
@@ -16,7 +17,7 @@ use model::Timestamp;
 use model::objects::{EndpointSlice, Namespace, NetworkPolicy, Node, Pod, Service};
 use serde_json::Value;
 
-pub(crate) use fields::Fields;
+pub(crate) use fields::{Fields, misspells};
 pub(crate) use meta::changed_at as api_changed_at;
 
 use crate::problem::Problems;
@@ -92,7 +93,14 @@ pub enum Object {
 
 /// Reads one object; `None` if so much is missing that it has no identity.
 pub(crate) fn object(kind: Kind, input: Input<'_>, problems: &Problems) -> Option<Object> {
-    let top = Fields::of(input.value, input.path.to_owned(), problems, top_keys(kind), &["metadata"])?;
+    // An absent spec or metadata is an empty one to the API; a misspelt one must not be taken for that.
+    let keys = input.value.as_object();
+    let misspelt: Vec<&str> = ["metadata", "spec"]
+        .into_iter()
+        .filter(|known| top_keys(kind).contains(known))
+        .filter(|known| keys.is_some_and(|keys| keys.keys().any(|key| misspells(key, known))))
+        .collect();
+    let top = Fields::of(input.value, input.path.to_owned(), problems, top_keys(kind), &misspelt)?;
     Some(match kind {
         Kind::Service => Object::Service(service::read(&top, input)?),
         Kind::Pod => Object::Pod(pod::read(&top, input)?),

@@ -94,7 +94,9 @@ impl Reader {
         for Problem { severity, field, reason, hint } in problems.into_inner() {
             match severity {
                 Severity::Refused => self.refuse(place, field, reason, hint),
-                Severity::UnknownKey | Severity::Odd => self.warn(place, field, reason, hint),
+                Severity::Unread | Severity::UnknownKey | Severity::Odd => {
+                    self.warn(place, field, reason, hint);
+                }
             }
         }
     }
@@ -199,7 +201,7 @@ pub fn from_api(kind: &str, value: &Value, changed_at: Timestamp) -> (Option<Obj
             matches!(
                 (problem.severity, kind),
                 // A newer server has keys this reader does not know; only in a policy can one change a verdict.
-                (Severity::Refused, _) | (Severity::UnknownKey, Kind::NetworkPolicy)
+                (Severity::Refused | Severity::Unread, _) | (Severity::UnknownKey, Kind::NetworkPolicy)
             )
         })
         .map(|problem| {

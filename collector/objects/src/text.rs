@@ -5,7 +5,7 @@
 mod json;
 mod yaml;
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 /// More text than any real cluster's objects fill; beyond it a file is refused instead of read into memory.
 const MAX_TEXT: usize = 512 << 20;
@@ -62,6 +62,18 @@ impl Fault {
     fn whole(reason: String) -> Self {
         Self { field: String::new(), reason }
     }
+}
+
+/// A number with a fraction or an exponent. One without a rest is an integer to the API server, which gets it as Go
+/// writes it: `80.0` and `8e1` are a port. `None` if it is not finite.
+fn float(value: f64) -> Option<Value> {
+    // 2^53: within this bound every whole `f64` is exactly one `i64`.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if value.fract() == 0.0 && value.abs() <= EXACT {
+        #[expect(clippy::cast_possible_truncation, reason = "whole and within the bound")]
+        return Some(Value::from(value as i64));
+    }
+    Number::from_f64(value).map(Value::Number)
 }
 
 /// Cut at separator lines first, as kubectl does (apimachinery `yaml.YAMLReader`), so that a document that cannot be

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use http::Request;
+use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value, json};
@@ -29,6 +30,16 @@ pub struct Server {
 /// Requests with all rights.
 #[derive(Clone)]
 pub struct Admin(Client);
+
+/// What the API server says to a request.
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// The object, or the API's `Status` that says why not.
+    pub body: Value,
+    /// Texts of its `Warning` headers.
+    pub warnings: Vec<String>,
+}
 
 impl Server {
     /// Starts one; `None`, told on stderr, where the programs are missing and may be.
@@ -79,7 +90,8 @@ impl Server {
                 .args(["--service-account-issuer", "https://kubernetes.default.svc"])
                 .args(["--service-account-key-file", &path("accounts.pub")])
                 .args(["--service-account-signing-key-file", &path("accounts.key")])
-                .args(["--service-cluster-ip-range", "10.96.0.0/16", "--authorization-mode", "RBAC"])
+                .args(["--service-cluster-ip-range", "10.96.0.0/16,fd00:10:96::/112"])
+                .args(["--authorization-mode", "RBAC"])
                 .args(["--endpoint-reconciler-type", "none"])
                 .arg("--disable-admission-plugins=ServiceAccount"),
             &self.dir.path().join("kube-apiserver.log"),
@@ -120,6 +132,11 @@ impl Server {
     /// The kubeconfig of an account without any right but those granted.
     pub fn kubeconfig(&self) -> PathBuf {
         self.dir.path().join("reader.kubeconfig")
+    }
+
+    /// The kubeconfig of the account with all rights.
+    pub fn admin_kubeconfig(&self) -> PathBuf {
+        self.dir.path().join("admin.kubeconfig")
     }
 
     /// Lets that account list and watch.
@@ -172,6 +189,26 @@ impl Admin {
         self.send(Request::delete(path), "application/json", &json!({})).await;
     }
 
+    /// Sends a body as it stands and takes whatever comes back.
+    pub async fn ask(&self, method: &str, path: &str, content_type: &str, body: &str) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", content_type)
+            .header("accept", "application/json")
+            .body(Body::from(body.as_bytes().to_vec()))
+            .expect("a request");
+        let response = self.0.send(request).await.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let status = response.status().as_u16();
+        let warnings = response.headers().get_all("warning").iter();
+        let warnings =
+            warnings.map(|value| String::from_utf8_lossy(value.as_bytes()).replace("\\\"", "\"")).collect();
+        let body = response.into_body().collect_bytes().await.expect("a body");
+        let body = serde_json::from_slice(&body)
+            .unwrap_or_else(|_| json!({"message": String::from_utf8_lossy(&body)}));
+        Answer { status, body, warnings }
+    }
+
     async fn send(&self, request: http::request::Builder, content_type: &str, body: &Value) {
         let request =
             request.header("content-type", content_type).body(body.to_string().into_bytes()).unwrap();
@@ -195,7 +232,8 @@ fn end(child: Option<Child>) {
     }
 }
 
-fn program(name: &str) -> Option<PathBuf> {
+/// A program of the Kubernetes that is tested against.
+pub fn program(name: &str) -> Option<PathBuf> {
     let assets = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places = assets.into_iter().chain(std::env::split_paths(&path).collect::<Vec<_>>());

@@ -1,16 +1,18 @@
 //! EndpointSlices (`discovery.k8s.io/v1`).
 //!
-//! Topology hints and zones are not read: they choose among endpoints, they do not make or break one.
+//! Checks what the API server refuses (`pkg/apis/discovery/validation`). Topology hints and zones are checked and not
+//! kept: they choose among endpoints, they do not make or break one.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use model::flow::Family;
 use model::objects::{Endpoint, EndpointSlice, Key, SlicePort};
 
-use super::Input;
-use super::fields::{Fields, not_an_address, parse_address};
+use super::fields::{Fields, not_a_port, port_number};
 use super::meta::{self, Scope};
 use super::service::PROTOCOLS;
+use super::{Input, address};
 use crate::names;
 
 const ENDPOINT: &[&str] =
@@ -18,6 +20,12 @@ const ENDPOINT: &[&str] =
 
 /// Ties a slice to its Service; endpoints of a slice without it are nobody's.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// `maxEndpoints`, `maxAddresses`, `maxPorts` and `maxZoneHints` (the same for nodes) of the API server's validation.
+const MAX_ENDPOINTS: usize = 1000;
+const MAX_ADDRESSES: usize = 100;
+const MAX_PORTS: usize = 20_000;
+const MAX_HINTS: usize = 8;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum AddressType {
@@ -46,41 +54,56 @@ pub(super) fn read(top: &Fields<'_>, input: Input<'_>) -> Option<EndpointSlice> 
         "addressType",
         &[("IPv4", AddressType::Ipv4), ("IPv6", AddressType::Ipv6), ("FQDN", AddressType::Fqdn)],
     );
-    let family = kind.and_then(AddressType::family);
+    at_most(top, "endpoints", MAX_ENDPOINTS);
+    at_most(top, "ports", MAX_PORTS);
     let endpoints = top
         .objects("endpoints", ENDPOINT, &["addresses"])
         .iter()
         .map(|entry| endpoint(entry, kind, &meta.key.namespace))
         .collect();
-    let ports = top
-        .objects("ports", &["appProtocol", "name", "port", "protocol"], &[])
-        .iter()
-        .map(|entry| SlicePort {
-            name: entry.text_or_empty("name"),
-            port: entry.port("port"),
-            protocol: entry.word("protocol", PROTOCOLS).unwrap_or_default(),
-        })
-        .collect();
     let service = meta.labels.get(SERVICE_NAME).filter(|name| !name.is_empty()).cloned();
-    Some(EndpointSlice { meta, service, family, endpoints, ports })
+    Some(EndpointSlice {
+        meta,
+        service,
+        family: kind.and_then(AddressType::family),
+        endpoints,
+        ports: ports(top),
+    })
+}
+
+fn ports(top: &Fields<'_>) -> Vec<SlicePort> {
+    let mut names_seen = BTreeSet::new();
+    let mut ports = Vec::new();
+    for entry in top.objects("ports", &["appProtocol", "name", "port", "protocol"], &[]) {
+        let name = entry.text_or_empty("name");
+        if !name.is_empty() {
+            entry.check("name", names::label);
+        }
+        if !names_seen.insert(name.clone()) {
+            let reason = if name.is_empty() {
+                "is missing; of several ports only one may go without".to_owned()
+            } else {
+                format!("`{name}` is given to two ports")
+            };
+            entry.refuse("name", reason);
+        }
+        entry.check("appProtocol", names::qualified_name);
+        let protocol = entry.word("protocol", PROTOCOLS).unwrap_or_default();
+        let number = entry.integer("port");
+        match number.map(|number| (number, port_number(number))) {
+            None => ports.push(SlicePort { name, port: None, protocol }),
+            Some((_, Some(port))) => ports.push(SlicePort { name, port: Some(port), protocol }),
+            // The API server takes any number that fits its type.
+            Some((number, None)) if i32::try_from(number).is_ok() => {
+                entry.unread("port", format!("{}; this port of the slice leads nowhere", not_a_port(number)));
+            }
+            Some((number, None)) => entry.refuse("port", not_a_port(number)),
+        }
+    }
+    ports
 }
 
 fn endpoint(fields: &Fields<'_>, kind: Option<AddressType>, namespace: &str) -> Endpoint {
-    let mut addresses = Vec::new();
-    if kind != Some(AddressType::Fqdn) {
-        for (text, path) in fields.texts("addresses") {
-            match (parse_address(text), kind.and_then(AddressType::family)) {
-                (Some(address), Some(family)) if Family::of(address) != family => {
-                    fields.problems().refuse(path, format!("{address} is not an {family} address"));
-                }
-                (Some(address), _) => addresses.push(address),
-                (None, _) => fields.problems().refuse(path, not_an_address(text)),
-            }
-        }
-        if let Some(address) = addresses.iter().find(|address| never_an_endpoint(**address)) {
-            fields.refuse("addresses", format!("{address} cannot be an endpoint"));
-        }
-    }
     let conditions = fields.child("conditions", &["ready", "serving", "terminating"], &[]);
     let condition = |key: &str| conditions.as_ref().and_then(|conditions| conditions.flag(key));
     // Absent means true for ready; serving then follows ready, and terminating is false (EndpointConditions).
@@ -90,21 +113,74 @@ fn endpoint(fields: &Fields<'_>, kind: Option<AddressType>, namespace: &str) -> 
         let space = target.text("namespace").filter(|space| !space.is_empty()).unwrap_or(namespace);
         Some(Key::new(space, target.text("name")?))
     });
+    fields.check("nodeName", names::subdomain);
+    fields.check("hostname", names::label);
+    if let Some(hints) = fields.unchecked_child("hints") {
+        check_hints(&hints, "forZones", names::label_value);
+        check_hints(&hints, "forNodes", names::subdomain);
+    }
     Endpoint {
-        addresses,
+        addresses: addresses(fields, kind),
         ready,
         serving: condition("serving").unwrap_or(ready),
         terminating: condition("terminating").unwrap_or(false),
         pod,
-        node: fields.text("nodeName").filter(|name| !name.is_empty()).map(str::to_owned),
+        node: fields.text("nodeName").map(str::to_owned),
     }
 }
 
-/// Unspecified, loopback, link-local and multicast addresses (`ValidateEndpointIP`).
-fn never_an_endpoint(address: IpAddr) -> bool {
-    let link_local = match address {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    };
-    address.is_unspecified() || address.is_loopback() || address.is_multicast() || link_local
+fn addresses(fields: &Fields<'_>, kind: Option<AddressType>) -> Vec<IpAddr> {
+    let texts = fields.texts("addresses");
+    if texts.is_empty() && fields.value("addresses").is_some_and(serde_json::Value::is_array) {
+        fields.refuse("addresses", "at least one address is needed");
+    }
+    at_most(fields, "addresses", MAX_ADDRESSES);
+    let mut addresses = Vec::new();
+    for (text, path) in texts {
+        let parsed = match kind {
+            Some(AddressType::Fqdn) => {
+                if let Err(reason) = names::domain(text) {
+                    fields.problems().refuse(path, reason);
+                }
+                continue;
+            }
+            Some(AddressType::Ipv6) if !text.parse::<IpAddr>().is_ok_and(|address| address.is_ipv4()) => {
+                address::parse_canonical(text)
+            }
+            _ => address::parse(text),
+        };
+        match parsed.and_then(|address| address::reachable(address).map(|()| address)) {
+            Ok(address) => {
+                if let Some(family) = kind.and_then(AddressType::family)
+                    && family != Family::of(address)
+                {
+                    fields.refuse("addresses", format!("{address} is not an {family} address"));
+                }
+                addresses.push(address);
+            }
+            Err(reason) => fields.problems().refuse(path, reason),
+        }
+    }
+    addresses
+}
+
+fn check_hints(hints: &Fields<'_>, key: &str, check: fn(&str) -> Result<(), String>) {
+    at_most(hints, key, MAX_HINTS);
+    let mut seen = BTreeSet::new();
+    for hint in hints.unchecked_objects(key) {
+        let name = hint.text_or_empty("name");
+        if let Err(reason) = check(&name) {
+            hint.refuse("name", reason);
+        }
+        if !seen.insert(name.clone()) {
+            hint.refuse("name", format!("`{}` is given twice", names::shown(&name)));
+        }
+    }
+}
+
+fn at_most(fields: &Fields<'_>, key: &str, most: usize) {
+    let count = fields.value(key).and_then(serde_json::Value::as_array).map_or(0, Vec::len);
+    if count > most {
+        fields.refuse(key, format!("has {count} entries; at most {most} are allowed"));
+    }
 }

@@ -4,12 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
-use crate::names::shown;
+use super::address;
+use crate::names::{self, shown};
 use crate::nearest::within_two_edits;
 use crate::problem::{Problem, Problems, Severity};
+
+/// What null and absent mappings are to the API: one without keys.
+static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 
 /// One JSON object and where it stands.
 pub(crate) struct Fields<'a> {
@@ -28,38 +33,43 @@ impl<'a> Fields<'a> {
         known: &[&str],
         required: &[&str],
     ) -> Option<Self> {
-        let Value::Object(map) = value else {
-            problems.refuse(path, format!("must be a mapping, not {}", type_word(value)));
-            return None;
-        };
-        let fields = Self { map, path, problems };
+        let fields = Self::unchecked(value, path, problems)?;
         fields.check_keys(known, required);
         Some(fields)
     }
 
     /// The value as an object whose keys nobody checks: parts of an object that are of no concern here.
     pub(crate) fn unchecked(value: &'a Value, path: String, problems: &'a Problems) -> Option<Self> {
-        let Value::Object(map) = value else {
-            problems.refuse(path, format!("must be a mapping, not {}", type_word(value)));
-            return None;
-        };
-        Some(Self { map, path, problems })
+        match value {
+            Value::Object(map) => Some(Self { map, path, problems }),
+            other => {
+                problems.refuse(path, format!("must be a mapping, not {}", type_word(other)));
+                None
+            }
+        }
     }
 
     fn check_keys(&self, known: &[&str], required: &[&str]) {
         let mut unknown: Vec<&str> =
             self.map.keys().map(String::as_str).filter(|key| !known.contains(key)).collect();
         for required in required.iter().filter(|key| self.value(key).is_none()) {
-            let meant = unknown.iter().position(|key| within_two_edits(key, [*required]).is_some());
-            let (reason, hint) = match meant {
-                Some(index) => {
-                    let key = unknown.swap_remove(index);
-                    let reason = format!("unknown key `{}`; `{required}` is missing", shown(key));
-                    (reason, Some(format!("did you mean `{required}`?")))
+            let meant = unknown.iter().position(|key| misspells(key, required));
+            match meant.map(|index| unknown.swap_remove(index)) {
+                // Without these two nothing is known of the object, so that it has no fields to speak of.
+                found if self.path.is_empty() && matches!(*required, "apiVersion" | "kind") => {
+                    let reason = match found {
+                        Some(key) => format!("unknown key `{}`; `{required}` is missing", shown(key)),
+                        None => format!("`{required}` is missing"),
+                    };
+                    let hint = found.map(|_| format!("did you mean `{required}`?"));
+                    self.add(Severity::Refused, String::new(), reason, hint);
                 }
-                None => (format!("`{required}` is missing"), None),
-            };
-            self.add(Severity::Refused, self.path.clone(), reason, hint);
+                Some(key) => {
+                    let reason = format!("is missing; there is an unknown key `{}`", shown(key));
+                    self.refuse_with_hint(required, reason, Some(format!("did you mean `{required}`?")));
+                }
+                None => self.refuse(required, "is missing"),
+            }
         }
         unknown.sort_unstable();
         for key in unknown {
@@ -72,6 +82,14 @@ impl<'a> Fields<'a> {
 
     fn add(&self, severity: Severity, field: String, reason: String, hint: Option<String>) {
         self.problems.add(Problem { severity, field, reason, hint });
+    }
+
+    /// The same object, whose problems are collected elsewhere.
+    pub(crate) fn noting_in<'b>(&self, problems: &'b Problems) -> Fields<'b>
+    where
+        'a: 'b,
+    {
+        Fields { map: self.map, path: self.path.clone(), problems }
     }
 
     /// Where the problems go.
@@ -92,6 +110,11 @@ impl<'a> Fields<'a> {
     /// Notes that a field would be refused.
     pub(crate) fn refuse(&self, key: &str, reason: impl Into<String>) {
         self.add(Severity::Refused, self.at(key), reason.into(), None);
+    }
+
+    /// Notes that the API server keeps a field that nobody can use.
+    pub(crate) fn unread(&self, key: &str, reason: impl Into<String>) {
+        self.add(Severity::Unread, self.at(key), reason.into(), None);
     }
 
     /// Notes that a field is odd.
@@ -150,12 +173,25 @@ impl<'a> Fields<'a> {
 
     /// An address.
     pub(crate) fn address(&self, key: &str) -> Option<IpAddr> {
-        let text = self.text(key)?;
-        let address = parse_address(text);
-        if address.is_none() {
-            self.refuse(key, not_an_address(text));
+        match address::parse(self.text(key)?) {
+            Ok(address) => Some(address),
+            Err(reason) => {
+                self.refuse(key, reason);
+                None
+            }
         }
-        address
+    }
+
+    /// Notes what is wrong with a text that is there, by one of the checks of `names`.
+    pub(crate) fn check(&self, key: &str, check: fn(&str) -> Result<(), String>) {
+        if let Some(Err(reason)) = self.text(key).map(check) {
+            self.refuse(key, reason);
+        }
+    }
+
+    /// One of a few words, by its value; an empty text is the same as none, as where the API fills in a default.
+    pub(crate) fn word_or_empty<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Option<T> {
+        self.value(key).filter(|value| value.as_str() != Some("")).and_then(|_| self.word(key, words))
     }
 
     /// One of a few words, by its value.
@@ -181,9 +217,27 @@ impl<'a> Fields<'a> {
         Fields::of(self.value(key)?, self.at(key), self.problems, known, required)
     }
 
+    /// A nested object that the API takes for an empty one if it is absent.
+    pub(crate) fn child_or_empty(&self, key: &str, known: &[&str], required: &[&str]) -> Option<Fields<'a>> {
+        if self.value(key).is_some() {
+            return self.child(key, known, required);
+        }
+        let fields = Fields { map: &NOTHING, path: self.at(key), problems: self.problems };
+        fields.check_keys(known, required);
+        Some(fields)
+    }
+
     /// A nested object whose keys nobody checks.
     pub(crate) fn unchecked_child(&self, key: &str) -> Option<Fields<'a>> {
         Fields::unchecked(self.value(key)?, self.at(key), self.problems)
+    }
+
+    /// The same, and the API takes it for an empty one if it is absent.
+    pub(crate) fn unchecked_child_or_empty(&self, key: &str) -> Option<Fields<'a>> {
+        match self.value(key) {
+            Some(value) => Fields::unchecked(value, self.at(key), self.problems),
+            None => Some(Fields { map: &NOTHING, path: self.at(key), problems: self.problems }),
+        }
     }
 
     /// The items of a list, each with its path.
@@ -192,28 +246,32 @@ impl<'a> Fields<'a> {
         items.iter().enumerate().map(|(index, item)| (item, format!("{}[{index}]", self.at(key)))).collect()
     }
 
-    /// The items of a list of objects.
+    /// The items of a list of objects. A null among them is an empty object to the API.
     pub(crate) fn objects(&self, key: &str, known: &[&str], required: &[&str]) -> Vec<Fields<'a>> {
-        self.items(key)
-            .into_iter()
-            .filter_map(|(item, path)| Fields::of(item, path, self.problems, known, required))
-            .collect()
+        let objects = self.unchecked_objects(key);
+        for fields in &objects {
+            fields.check_keys(known, required);
+        }
+        objects
     }
 
     /// The items of a list of objects whose keys nobody checks.
     pub(crate) fn unchecked_objects(&self, key: &str) -> Vec<Fields<'a>> {
         self.items(key)
             .into_iter()
-            .filter_map(|(item, path)| Fields::unchecked(item, path, self.problems))
+            .filter_map(|(item, path)| match item {
+                Value::Null => Some(Fields { map: &NOTHING, path, problems: self.problems }),
+                item => Fields::unchecked(item, path, self.problems),
+            })
             .collect()
     }
 
-    /// The items of a list of texts, each with its path.
+    /// The items of a list of texts, each with its path. A null among them is an empty text to the API.
     pub(crate) fn texts(&self, key: &str) -> Vec<(&'a str, String)> {
         self.items(key)
             .into_iter()
             .filter_map(|(item, path)| {
-                let text = item.as_str();
+                let text = if item.is_null() { Some("") } else { item.as_str() };
                 if text.is_none() {
                     self.problems.refuse(&path, format!("must be a text, not {}", type_word(item)));
                 }
@@ -222,21 +280,20 @@ impl<'a> Fields<'a> {
             .collect()
     }
 
-    /// The items of a list of addresses.
-    pub(crate) fn addresses(&self, key: &str) -> Vec<IpAddr> {
-        self.texts(key)
-            .into_iter()
-            .filter_map(|(text, path)| {
-                let address = parse_address(text);
-                if address.is_none() {
-                    self.problems.refuse(path, not_an_address(text));
-                }
-                address
-            })
-            .collect()
+    /// A mapping from text to text whose keys and values are those of labels (`ValidateLabels`).
+    pub(crate) fn labels(&self, key: &str) -> BTreeMap<String, String> {
+        let labels = self.text_map(key);
+        for (name, value) in &labels {
+            for reason in
+                [names::label_key(name), names::label_value(value)].into_iter().filter_map(Result::err)
+            {
+                self.refuse(key, reason);
+            }
+        }
+        labels
     }
 
-    /// A mapping from text to text, as labels are.
+    /// A mapping from text to text.
     pub(crate) fn text_map(&self, key: &str) -> BTreeMap<String, String> {
         let Some(map) = self.typed(key, "a mapping", Value::as_object) else { return BTreeMap::new() };
         map.iter()
@@ -268,16 +325,6 @@ pub(crate) fn not_a_port(number: i64) -> String {
     format!("{number} is not a port (1 to 65535)")
 }
 
-/// Words for a text that is no address.
-pub(crate) fn not_an_address(text: &str) -> String {
-    format!("`{}` is not an IP address", shown(text))
-}
-
-/// An address. Leading zeros are refused by Rust as they are by the API server since 1.36.
-pub(crate) fn parse_address(text: &str) -> Option<IpAddr> {
-    text.parse().ok()
-}
-
 /// The kind of a JSON value, in words.
 pub(crate) const fn type_word(value: &Value) -> &'static str {
     match value {
@@ -288,4 +335,9 @@ pub(crate) const fn type_word(value: &Value) -> &'static str {
         Value::Array(_) => "a list",
         Value::Object(_) => "a mapping",
     }
+}
+
+/// Whether a key that is not known was probably meant to be this one.
+pub(crate) fn misspells(key: &str, known: &str) -> bool {
+    within_two_edits(key, [known]).is_some()
 }

@@ -7,13 +7,13 @@ use ipnet::IpNet;
 use model::flow::PortRange;
 use model::objects::{IpBlock, NetworkPolicy, Peer, PolicyPort, PolicyPortSpec, PolicyRule, TargetPort};
 
-use super::Input;
-use super::fields::Fields;
+use serde_json::Value;
+
+use super::fields::{Fields, misspells, not_a_port, port_number};
 use super::meta::{self, Scope};
-use super::selector;
 use super::service::{PROTOCOLS, port_or_name};
+use super::{Input, address, selector};
 use crate::names::{self, shown};
-use crate::nearest::within_two_edits;
 use crate::problem::{Problems, Severity};
 
 /// Reads a NetworkPolicy.
@@ -22,19 +22,15 @@ pub(super) fn read(top: &Fields<'_>, input: Input<'_>) -> Option<NetworkPolicy> 
     // What goes wrong in the spec is collected apart: it decides what counts as unread.
     let problems = Problems::default();
     let mut policy = NetworkPolicy { meta, ..NetworkPolicy::default() };
-    match top.value("spec") {
-        Some(value) => {
-            let keys = &["podSelector", "policyTypes", "ingress", "egress"];
-            // The API takes a spec without a pod selector as selecting all pods; a misspelt one must not do that.
-            let misspelt = value
-                .as_object()
-                .is_some_and(|map| map.keys().any(|key| within_two_edits(key, ["podSelector"]).is_some()));
-            let required: &[&str] = if misspelt { &["podSelector"] } else { &[] };
-            if let Some(spec) = Fields::of(value, top.at("spec"), &problems, keys, required) {
-                read_spec(&spec, &mut policy);
-            }
-        }
-        None => problems.refuse(top.at("spec"), "is missing"),
+    let keys = &["podSelector", "policyTypes", "ingress", "egress"];
+    // The API takes a spec without a pod selector as selecting all pods; a misspelt one must not do that.
+    let misspelt = top
+        .value("spec")
+        .and_then(Value::as_object)
+        .is_some_and(|map| map.keys().any(|key| misspells(key, "podSelector")));
+    let required: &[&str] = if misspelt { &["podSelector"] } else { &[] };
+    if let Some(spec) = top.noting_in(&problems).child_or_empty("spec", keys, required) {
+        read_spec(&spec, &mut policy);
     }
     for problem in problems.into_inner() {
         if problem.severity != Severity::Odd && !policy.unread.contains(&problem.field) {
@@ -50,7 +46,10 @@ fn read_spec(spec: &Fields<'_>, policy: &mut NetworkPolicy) {
     policy.ingress = rules(spec, "ingress", "from");
     policy.egress = rules(spec, "egress", "to");
     let types = spec.texts("policyTypes");
-    for (text, path) in &types {
+    if types.len() > 2 {
+        spec.refuse("policyTypes", "there are only two, Ingress and Egress");
+    }
+    for (text, path) in types.iter().take(2) {
         if !matches!(*text, "Ingress" | "Egress") {
             spec.problems().refuse(path.clone(), format!("`{}` is not one of Ingress, Egress", shown(text)));
         }
@@ -85,85 +84,87 @@ fn rules(spec: &Fields<'_>, direction: &str, peers_key: &str) -> Vec<PolicyRule>
 }
 
 fn peer(fields: &Fields<'_>) -> Option<Peer> {
+    let given = ["namespaceSelector", "podSelector", "ipBlock"].map(|key| fields.value(key).is_some());
     let namespaces = selector::read(fields, "namespaceSelector");
     let pods = selector::read(fields, "podSelector");
-    let block = fields.child("ipBlock", &["cidr", "except"], &["cidr"]);
-    match (block, &namespaces, &pods) {
-        (Some(block), None, None) => ip_block(&block).map(Peer::Block),
-        (Some(_), _, _) => {
-            fields.refuse("ipBlock", "cannot stand beside a selector in one entry");
-            None
+    let block = fields.child("ipBlock", &["cidr", "except"], &["cidr"]).and_then(|block| ip_block(&block));
+    match given {
+        [false, false, false] => fields
+            .problems()
+            .refuse(fields.path(), "an entry needs a podSelector, a namespaceSelector or an ipBlock"),
+        [false, false, true] => return block.map(Peer::Block),
+        [_, _, true] => {
+            fields.problems().refuse(fields.path(), "an ipBlock cannot stand beside a selector in one entry");
         }
-        (None, None, None) => {
-            fields
-                .problems()
-                .refuse(fields.path(), "an entry needs a podSelector, a namespaceSelector or an ipBlock");
-            None
+        // A selector that is given and could not be read must not widen the peer to everybody.
+        [by_namespace, by_pod, false] => {
+            return (by_namespace == namespaces.is_some() && by_pod == pods.is_some())
+                .then_some(Peer::Pods { namespaces, pods });
         }
-        (None, _, _) => Some(Peer::Pods { namespaces, pods }),
     }
+    None
 }
 
 fn ip_block(fields: &Fields<'_>) -> Option<IpBlock> {
-    let cidr = fields.text("cidr").and_then(|text| block(fields, "cidr", text));
-    let except: Vec<IpNet> = fields
-        .texts("except")
-        .into_iter()
-        .enumerate()
-        .filter_map(|(index, (text, _))| block(fields, &format!("except[{index}]"), text))
-        .collect();
-    let cidr = cidr?;
-    for (index, hole) in except.iter().enumerate() {
+    let block = |text: &str, path: String| {
+        address::parse_block(text).map_err(|reason| fields.problems().refuse(path, reason)).ok()
+    };
+    let cidr = fields.text("cidr").and_then(|text| block(text, fields.at("cidr")));
+    let mut except: Vec<IpNet> = Vec::new();
+    for (text, path) in fields.texts("except") {
+        let Some(hole) = block(text, path.clone()) else { continue };
         // A strict subset is wanted.
-        if !cidr.contains(hole) || cidr == *hole {
-            fields.refuse(&format!("except[{index}]"), format!("{hole} does not lie inside {cidr}"));
+        if let Some(cidr) = cidr
+            && (!cidr.contains(&hole) || cidr == hole)
+        {
+            fields.problems().refuse(path, format!("{hole} does not lie inside {cidr}"));
         }
+        except.push(hole);
     }
-    Some(IpBlock { cidr, except })
-}
-
-fn block(fields: &Fields<'_>, key: &str, text: &str) -> Option<IpNet> {
-    let block = text.parse::<IpNet>().ok();
-    if block.is_none() {
-        fields.refuse(key, format!("`{}` is not an address block such as 10.0.0.0/8", shown(text)));
-    }
-    // Host bits beyond the prefix are tolerated, as by `ParseCIDRSloppy`.
-    block.map(|block| block.trunc())
+    Some(IpBlock { cidr: cidr?, except })
 }
 
 fn policy_port(fields: &Fields<'_>) -> Option<PolicyPort> {
     let protocol = fields.word("protocol", PROTOCOLS);
-    if fields.value("protocol").is_some() && protocol.is_none() {
-        return None;
-    }
     let port = port_or_name(fields, "port");
-    if port.is_none() && fields.value("port").is_some() {
-        if fields.value("port").and_then(serde_json::Value::as_i64) == Some(0) {
-            fields.refuse("port", super::fields::not_a_port(0));
+    match fields.value("port") {
+        Some(Value::Number(number)) if number.as_i64() == Some(0) => {
+            fields.refuse("port", not_a_port(0));
         }
+        Some(Value::String(text)) if text.is_empty() => fields.refuse("port", "the name is empty"),
+        _ => {}
+    }
+    let last = end_port(fields);
+    // An entry that could not be read whole must not admit more than it says.
+    let unread = |key: &str, read: bool| fields.value(key).is_some() && !read;
+    if unread("protocol", protocol.is_some())
+        || unread("port", port.is_some())
+        || unread("endPort", last.is_some())
+    {
         return None;
     }
-    let end = fields.value("endPort").is_some().then(|| fields.port("endPort"));
-    let ports = match (port, end) {
-        (_, Some(None)) => return None,
-        (None, Some(Some(_))) => {
-            fields.refuse("endPort", "needs `port`, the first port of the range");
-            return None;
+    let ports = match (port, last) {
+        (Some(TargetPort::Number(first)), last) => {
+            PolicyPortSpec::Range(PortRange { first, last: last.unwrap_or(first) })
         }
-        (Some(TargetPort::Name(_)), Some(Some(_))) => {
-            fields.refuse("endPort", "cannot follow a port name");
-            return None;
-        }
-        (Some(TargetPort::Number(first)), Some(Some(last))) if last < first => {
-            fields.refuse("endPort", format!("{last} lies before `port` {first}"));
-            return None;
-        }
-        (Some(TargetPort::Number(first)), Some(Some(last))) => {
-            PolicyPortSpec::Range(PortRange { first, last })
-        }
-        (Some(TargetPort::Number(port)), None) => PolicyPortSpec::Range(PortRange::single(port)),
-        (Some(TargetPort::Name(name)), None) => PolicyPortSpec::Name(name),
-        (None, None) => PolicyPortSpec::All,
+        (Some(TargetPort::Name(name)), _) => PolicyPortSpec::Name(name),
+        (None, _) => PolicyPortSpec::All,
     };
     Some(PolicyPort { protocol: protocol.unwrap_or_default(), ports })
+}
+
+/// The last port of a range that has a first one (KEP-2079).
+fn end_port(fields: &Fields<'_>) -> Option<u16> {
+    let last = fields.integer("endPort")?;
+    let reason = match fields.value("port") {
+        None => "needs `port`, the first port of the range".to_owned(),
+        Some(Value::Number(first)) => match (first.as_i64(), port_number(last)) {
+            (Some(first), _) if last < first => format!("{last} lies before `port` {first}"),
+            (_, Some(last)) => return Some(last),
+            (_, None) => not_a_port(last),
+        },
+        Some(_) => "cannot follow a port name".to_owned(),
+    };
+    fields.refuse("endPort", reason);
+    None
 }

@@ -2,20 +2,23 @@
 //!
 //! Most of a pod's spec is of no concern here and is neither read nor checked.
 
+mod containers;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use model::objects::{Container, ContainerPort, ContainerState, Pod, Workload};
+use model::objects::{ContainerState, Pod, Workload};
 use serde_json::Value;
 
-use super::Input;
 use super::fields::Fields;
 use super::meta::{self, Scope};
 use super::node::conditions;
-use super::service::PROTOCOLS;
+use super::{Input, address};
 use crate::names;
 
-const CONTAINER_PORT: &[&str] = &["containerPort", "hostIP", "hostPort", "name", "protocol"];
+/// `MaxDNSNameservers` and `MaxDNSSearchPaths` of the API server's validation.
+const MAX_NAME_SERVERS: usize = 3;
+const MAX_SEARCHES: usize = 32;
 
 /// The label a Deployment puts on the pods of each of its ReplicaSets.
 const TEMPLATE_HASH: &str = "pod-template-hash";
@@ -25,9 +28,8 @@ pub(super) fn read(top: &Fields<'_>, input: Input<'_>) -> Option<Pod> {
     let meta = meta::read(top, input, Scope::Namespaced, names::subdomain)?;
     let mut pod = Pod { meta, ..Pod::default() };
     pod.workload = workload(top, &pod.meta.labels);
-    match top.unchecked_child("spec") {
-        Some(spec) => read_spec(&spec, &mut pod),
-        None => top.refuse("spec", "`containers` is missing"),
+    if let Some(spec) = top.unchecked_child_or_empty("spec") {
+        read_spec(&spec, &mut pod);
     }
     if let Some(status) = top.unchecked_child("status") {
         read_status(&status, &mut pod);
@@ -37,74 +39,66 @@ pub(super) fn read(top: &Fields<'_>, input: Input<'_>) -> Option<Pod> {
 
 fn read_spec(spec: &Fields<'_>, pod: &mut Pod) {
     pod.node = spec.text("nodeName").filter(|name| !name.is_empty()).map(str::to_owned);
+    if let Some(Err(reason)) = pod.node.as_deref().map(names::subdomain) {
+        spec.refuse("nodeName", reason);
+    }
     pod.host_network = spec.flag("hostNetwork").unwrap_or_default();
-    pod.dns_policy = spec.text_or_empty("dnsPolicy");
-    if let Some(config) = spec.unchecked_child("dnsConfig") {
-        pod.dns_searches = config.texts("searches").into_iter().map(|(text, _)| text.to_owned()).collect();
+    for key in ["hostname", "subdomain"] {
+        if spec.value(key).and_then(Value::as_str) != Some("") {
+            spec.check(key, names::label);
+        }
     }
-    pod.readiness_gates = spec
-        .unchecked_objects("readinessGates")
-        .iter()
-        .filter_map(|gate| gate.text("conditionType").map(str::to_owned))
-        .collect();
-    if spec.items("containers").is_empty() && spec.value("containers").is_none_or(Value::is_array) {
-        spec.refuse("containers", "at least one container is needed");
+    read_dns(spec, pod);
+    for gate in spec.unchecked_objects("readinessGates") {
+        let kind = gate.text_or_empty("conditionType");
+        if let Err(reason) = names::qualified_name(&kind) {
+            gate.refuse("conditionType", reason);
+        }
+        pod.readiness_gates.push(kind);
     }
-    pod.containers = spec.unchecked_objects("containers").iter().filter_map(container).collect();
-    // Init containers that restart always are sidecars and keep their ports (KEP-753); the others have ended.
-    pod.containers.extend(
-        spec.unchecked_objects("initContainers")
-            .iter()
-            .filter(|fields| fields.text("restartPolicy") == Some("Always"))
-            .filter_map(container)
-            .map(|container| Container { sidecar: true, ..container }),
-    );
+    containers::read(spec, pod);
 }
 
-fn container(fields: &Fields<'_>) -> Option<Container> {
-    let Some(name) = fields.text("name") else {
-        fields.refuse("name", "is missing");
-        return None;
+/// What a pod asks names of (`validateDNSPolicy`, `validatePodDNSConfig`).
+fn read_dns(spec: &Fields<'_>, pod: &mut Pod) {
+    let policies = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"].map(|word| (word, word));
+    // Left out, and empty, it is ClusterFirst.
+    let policy = spec.word_or_empty("dnsPolicy", &policies).filter(|policy| *policy != "ClusterFirst");
+    pod.dns_policy = policy.map(str::to_owned).unwrap_or_default();
+    let Some(config) = spec.unchecked_child("dnsConfig") else {
+        if policy == Some("None") {
+            spec.refuse("dnsConfig", "is missing; the dnsPolicy None needs it");
+        }
+        return;
     };
-    Some(Container {
-        name: name.to_owned(),
-        ports: fields
-            .objects("ports", CONTAINER_PORT, &["containerPort"])
-            .iter()
-            .filter_map(container_port)
-            .collect(),
-        readiness_probe: fields.value("readinessProbe").is_some(),
-        ..Container::default()
-    })
-}
-
-fn container_port(fields: &Fields<'_>) -> Option<ContainerPort> {
-    let name = fields.text("name").filter(|name| !name.is_empty());
-    if let Some(Err(reason)) = name.map(names::port_name) {
-        fields.refuse("name", reason);
+    let servers = config.texts("nameservers");
+    if servers.is_empty() && policy == Some("None") {
+        config.refuse("nameservers", "at least one is needed for the dnsPolicy None");
     }
-    let protocol = fields.word("protocol", PROTOCOLS).unwrap_or_default();
-    let host_port = fields.value("hostPort").filter(|value| value.as_i64() != Some(0));
-    let host_port = host_port.and_then(|_| fields.port("hostPort"));
-    Some(ContainerPort {
-        name: name.map(str::to_owned),
-        port: fields.port("containerPort")?,
-        protocol,
-        host_port,
-    })
+    if servers.len() > MAX_NAME_SERVERS {
+        config.refuse("nameservers", format!("at most {MAX_NAME_SERVERS} are allowed"));
+    }
+    for (text, path) in servers {
+        if let Err(reason) = address::parse(text) {
+            config.problems().refuse(path, reason);
+        }
+    }
+    let searches = config.texts("searches");
+    if searches.len() > MAX_SEARCHES {
+        config.refuse("searches", format!("at most {MAX_SEARCHES} are allowed"));
+    }
+    for (text, path) in searches {
+        if let Err(reason) = names::search_domain(text) {
+            config.problems().refuse(path, reason);
+        }
+        pod.dns_searches.push(text.to_owned());
+    }
 }
 
 fn read_status(status: &Fields<'_>, pod: &mut Pod) {
     pod.phase = status.text_or_empty("phase");
     pod.conditions = conditions(status);
-    let primary = status.value("podIP").filter(|value| value.as_str() != Some(""));
-    let mut addresses: Vec<IpAddr> = primary.and_then(|_| status.address("podIP")).into_iter().collect();
-    for entry in status.unchecked_objects("podIPs") {
-        if let Some(address) = entry.address("ip").filter(|address| !addresses.contains(address)) {
-            addresses.push(address);
-        }
-    }
-    pod.addresses = addresses;
+    read_addresses(status, pod);
     let mut states: BTreeMap<String, Fields<'_>> = BTreeMap::new();
     for list in ["containerStatuses", "initContainerStatuses"] {
         for entry in status.unchecked_objects(list) {
@@ -120,6 +114,21 @@ fn read_status(status: &Fields<'_>, pod: &mut Pod) {
                 entry.integer("restartCount").and_then(|count| u32::try_from(count).ok()).unwrap_or_default();
             container.state = container_state(entry);
         }
+    }
+}
+
+fn read_addresses(status: &Fields<'_>, pod: &mut Pod) {
+    let entries = status.unchecked_objects("podIPs");
+    let first = status.text("podIP").filter(|text| !text.is_empty());
+    // The older key wins where the two differ (`Convert_v1_PodStatus_To_core_PodStatus`).
+    if first.is_some() && entries.first().is_none_or(|entry| entry.text("ip") != first) {
+        pod.addresses = status.address("podIP").into_iter().collect();
+        return;
+    }
+    pod.addresses = entries.iter().filter_map(|entry| entry.address("ip")).collect();
+    let families: Vec<bool> = pod.addresses.iter().map(IpAddr::is_ipv4).collect();
+    if !address::at_most_one_of_each_family(&families) {
+        status.refuse("podIPs", "at most one address of each family is allowed");
     }
 }
 

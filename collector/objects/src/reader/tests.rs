@@ -180,7 +180,7 @@ fn what_the_api_server_refuses_is_refused() {
     let cases = [
         (service("ports: []"), "spec.ports: at least one port is needed"),
         (service("ports: [{port: 0}]"), "spec.ports[0].port: 0 is not a port"),
-        (service("ports: [{targetPort: 80}]"), "spec.ports[0]: `port` is missing"),
+        (service("ports: [{targetPort: 80}]"), "spec.ports[0].port: is missing"),
         (service("ports: [{port: \"80\"}]"), "spec.ports[0].port: must be an integer, not a text"),
         (service("ports: [{port: 80, targetPort: \"80\"}]"), "spec.ports[0].targetPort: `80` is not a valid port name"),
         (service("ports: [{port: 80, protocol: tcp}]"), "spec.ports[0].protocol: `tcp` is not one of"),
@@ -189,15 +189,15 @@ fn what_the_api_server_refuses_is_refused() {
         (service("ports: [{name: a, port: 80}, {name: a, port: 81}]"), "`a` is given to two ports"),
         (service("ports: [{port: 80}], clusterIP: ten"), "spec.clusterIP: `ten` is not an IP address, nor `None`"),
         (service("ports: [{port: 80}], clusterIPs: [10.0.0.1, 10.0.0.2]"), "at most one address of each family"),
-        (service("ports: [{port: 80}], selector: {on: yes}"), "spec.selector.on: must be a text, not true or false"),
+        (service("ports: [{port: 80}], selector: {flag: yes}"), "spec.selector.flag: must be a text, not true or false"),
         (service("ports: [{port: 80}], selector: {a: \"b c\"}"), "`b c` is not a valid label value"),
         (service("type: ExternalName"), "spec.externalName: is missing"),
         (service("type: NodePorts, ports: [{port: 80}]"), "spec.type: `NodePorts` is not one of"),
-        (policy("podSelectr: {}"), "spec: unknown key `podSelectr`; `podSelector` is missing"),
+        (policy("podSelectr: {}"), "spec.podSelector: is missing; there is an unknown key `podSelectr`"),
         (policy("podSelector: {}, ingress: [{from: [{}]}]"), "spec.ingress[0].from[0]: an entry needs"),
         (
             policy("podSelector: {}, ingress: [{from: [{podSelector: {}, ipBlock: {cidr: 10.0.0.0/8}}]}]"),
-            "spec.ingress[0].from[0].ipBlock: cannot stand beside a selector",
+            "spec.ingress[0].from[0]: an ipBlock cannot stand beside a selector",
         ),
         (
             policy("podSelector: {}, egress: [{to: [{ipBlock: {cidr: 10.0.0.0/33}}]}]"),
@@ -231,15 +231,18 @@ fn what_the_api_server_refuses_is_refused() {
         ),
         ("{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: []}}".to_owned(), "at least one container"),
         ("{apiVersion: v1, kind: Pod, metadata: {name: A_B}, spec: {containers: [{name: a}]}}".to_owned(), "`A_B` is not a valid name"),
-        ("{apiVersion: v1, kind: Pod, metadata: {}, spec: {containers: [{name: a}]}}".to_owned(), "metadata: `name` is missing"),
+        ("{apiVersion: v1, kind: Pod, metadata: {}, spec: {containers: [{name: a}]}}".to_owned(), "metadata.name: is missing"),
         ("{apiVersion: v1, kind: EndpointSlice}".to_owned(), "apiVersion: `v1` has no kind EndpointSlice"),
         (
             "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: a}, addressType: IPv4, endpoints: [{addresses: ['fd00::1']}]}"
                 .to_owned(),
-            "endpoints[0].addresses[0]: fd00::1 is not an IPv4 address",
+            "endpoints[0].addresses: fd00::1 is not an IPv4 address",
         ),
         ("just a text".to_owned(), "must be a mapping, not a text"),
-        ("{apiVersion: v1, kind: Node, metadata: {name: node-1, namespace: x}}".to_owned(), "belong to no namespace"),
+        (
+            "{apiVersion: v1, kind: Node, metdata: {name: node-1}}".to_owned(),
+            "metadata: is missing; there is an unknown key `metdata`",
+        ),
         (
             "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n".to_owned(),
             "document 2: metadata.name: Namespace a is given twice; first in objects.yaml, document 1",

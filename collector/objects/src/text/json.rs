@@ -6,9 +6,9 @@ use std::cell::RefCell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
-use super::Fault;
+use super::{Fault, float};
 
 /// One value after the other, each with its faults.
 pub(super) fn values(text: &str) -> Result<Vec<(Value, Vec<Fault>)>, serde_json::Error> {
@@ -82,7 +82,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+        Ok(float(value).unwrap_or(Value::Null))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
-use super::{Fault, MAX_DEPTH};
+use super::{Fault, MAX_DEPTH, float};
 
 /// Values that aliases may add to one document. Kubernetes objects hardly use aliases; a bomb multiplies by them.
 const MAX_ALIAS_VALUES: usize = 100_000;
@@ -196,13 +196,19 @@ impl Composer {
         anchor: usize,
         tag: Option<&Tag>,
     ) -> Result<(), Stop> {
-        if let Some(Frame::Mapping { key: key @ None, .. }) = self.stack.last_mut() {
-            // Keys are text whatever they look like: the JSON that kubectl makes of them has no others.
-            let name = text.into_owned();
+        if let Some(Frame::Mapping { key: None, .. }) = self.stack.last() {
+            let name =
+                if style == ScalarStyle::Plain && tag.is_none() { plain_key(text) } else { Some(text) };
+            let Some(name) = name.map(Cow::into_owned) else {
+                self.fault("null cannot be a key".to_owned());
+                return Err(Stop);
+            };
             if anchor != 0 {
                 self.anchors.insert(anchor, Value::String(name.clone()));
             }
-            *key = Some(name);
+            if let Some(Frame::Mapping { key, .. }) = self.stack.last_mut() {
+                *key = Some(name);
+            }
             return Ok(());
         }
         let value = match tag {
@@ -300,6 +306,17 @@ fn plain(text: &str) -> Value {
     number(&text.replace('_', "")).unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
+/// A plain scalar as a key: JSON knows only texts, so numbers and booleans are written out as `sigs.k8s.io/yaml` does
+/// (`convertToJSONableObject`), `yes` as `true` and `010` as `8`. `None` for null, which it refuses.
+fn plain_key(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    match plain(&text) {
+        Value::Null => None,
+        Value::Bool(value) => Some(Cow::Owned(value.to_string())),
+        Value::Number(number) => Some(Cow::Owned(number.to_string())),
+        _ => Some(text),
+    }
+}
+
 fn number(text: &str) -> Option<Value> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -321,7 +338,7 @@ fn number(text: &str) -> Option<Value> {
     if !text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-')) {
         return None;
     }
-    text.parse::<f64>().ok().and_then(Number::from_f64).map(Value::Number)
+    text.parse::<f64>().ok().and_then(float)
 }
 
 #[cfg(test)]
@@ -344,7 +361,7 @@ mod tests {
         assert_eq!(
             value,
             json!({"a": true, "b": "yes", "c": 420, "d": 1.5, "e": "10.0.0.1", "f": null, "g": 31, "h": -3,
-                   "i": "2024-01-01", "j": 1000.0, "k": "80", "l": "fd00::1", "m": ".", "n1": "10.96.0.0/12"})
+                   "i": "2024-01-01", "j": 1000, "k": "80", "l": "fd00::1", "m": ".", "n1": "10.96.0.0/12"})
         );
     }
 

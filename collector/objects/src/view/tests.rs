@@ -117,8 +117,9 @@ fn slices_are_believed_where_they_are_given() {
         + &slice(
             "one",
             "addressType: IPv4\nendpoints: [{addresses: [10.0.0.1, 10.0.0.9], conditions: {ready: false}}, {addresses: [10.0.0.7]}]\n\
-             ports: [{name: web, port: 8080}, {name: udp, port: 53, protocol: UDP}, {name: web}]\n",
+             ports: [{name: web, port: 8080}, {name: udp, port: 53, protocol: UDP}]\n",
         )
+        + &slice("any", "addressType: IPv4\nendpoints: [{addresses: [10.0.0.8]}]\nports: [{name: web}]\n")
         + &slice(
             "two",
             "addressType: IPv4\nendpoints: [{addresses: [10.0.0.1]}]\nports: [{name: web, port: 8080}]\n",
