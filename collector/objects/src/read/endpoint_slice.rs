@@ -4,7 +4,7 @@
 //! kept: they choose among endpoints, they do not make or break one.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use model::flow::Family;
 use model::objects::{Endpoint, EndpointSlice, Key, SlicePort};
@@ -138,23 +138,28 @@ fn addresses(fields: &Fields<'_>, kind: Option<AddressType>) -> Vec<IpAddr> {
     let mut addresses = Vec::new();
     for (text, path) in texts {
         let parsed = match kind {
-            Some(AddressType::Fqdn) => {
-                if let Err(reason) = names::domain(text) {
-                    fields.problems().refuse(path, reason);
-                }
+            // Of what kind they should be is not known.
+            None => {
+                addresses.extend(address::parse(text));
                 continue;
             }
-            Some(AddressType::Ipv6) if !text.parse::<IpAddr>().is_ok_and(|address| address.is_ipv4()) => {
-                address::parse_canonical(text)
+            Some(AddressType::Fqdn) => names::domain(text).map(|()| None),
+            // Only IPv6 has to be written in one form; an IPv4 address there is told below.
+            Some(AddressType::Ipv6) if text.parse::<Ipv4Addr>().is_err() => {
+                address::parse_canonical(text).map(Some)
             }
-            _ => address::parse(text),
+            Some(_) => address::parse(text).map(Some),
         };
-        match parsed.and_then(|address| address::reachable(address).map(|()| address)) {
-            Ok(address) => {
+        match parsed {
+            Ok(None) => {}
+            Ok(Some(address)) => {
                 if let Some(family) = kind.and_then(AddressType::family)
                     && family != Family::of(address)
                 {
                     fields.refuse("addresses", format!("{address} is not an {family} address"));
+                }
+                if let Err(reason) = address::reachable(address) {
+                    fields.problems().refuse(path, reason);
                 }
                 addresses.push(address);
             }

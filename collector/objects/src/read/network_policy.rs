@@ -49,7 +49,7 @@ fn read_spec(spec: &Fields<'_>, policy: &mut NetworkPolicy) {
     if types.len() > 2 {
         spec.refuse("policyTypes", "there are only two, Ingress and Egress");
     }
-    for (text, path) in types.iter().take(2) {
+    for (text, path) in types.iter().filter(|_| types.len() <= 2) {
         if !matches!(*text, "Ingress" | "Egress") {
             spec.problems().refuse(path.clone(), format!("`{}` is not one of Ingress, Egress", shown(text)));
         }

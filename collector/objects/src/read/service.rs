@@ -75,8 +75,8 @@ fn read_spec(spec: &Fields<'_>, service: &mut Service) {
             ],
         )
         .unwrap_or_default();
-    addresses::read(spec, service);
     service.selector = spec.labels("selector");
+    addresses::read(spec, service);
     service.external_name = spec.text_or_empty("externalName");
     if service.kind == ServiceType::ExternalName {
         check_external_name(spec, &service.external_name);
@@ -88,7 +88,10 @@ fn read_spec(spec: &Fields<'_>, service: &mut Service) {
         }
     }
     service.publish_not_ready = spec.flag("publishNotReadyAddresses").unwrap_or_default();
-    service.internal_policy = spec.word("internalTrafficPolicy", POLICIES).unwrap_or_default();
+    // An alias leads nowhere inside; the registry drops its policy.
+    let internal = spec.word("internalTrafficPolicy", POLICIES);
+    service.internal_policy =
+        internal.filter(|_| service.kind != ServiceType::ExternalName).unwrap_or_default();
     service.external_policy = spec.word_or_empty("externalTrafficPolicy", POLICIES).unwrap_or_default();
     ports::read(spec, service);
     check_affinity(spec);

@@ -62,12 +62,12 @@ fn container(
     let mut port_names = BTreeSet::new();
     let mut ports = Vec::new();
     for entry in fields.objects("ports", CONTAINER_PORT, &["containerPort"]) {
-        let Some(mut port) = container_port(&entry) else { continue };
-        if let Some(name) = &port.name
-            && !port_names.insert(name.clone())
+        if let Some(name) = entry.text("name").filter(|name| names::port_name(name).is_ok())
+            && !port_names.insert(name)
         {
             entry.refuse("name", format!("`{name}` is given to two ports"));
         }
+        let Some(mut port) = container_port(&entry) else { continue };
         if host_network {
             match port.host_port {
                 Some(host_port) if host_port != port.port && checks_host_network => {

@@ -22,7 +22,7 @@ enum Stack {
     Dual,
 }
 
-/// Reads `clusterIP`, `clusterIPs`, `ipFamilies` and `ipFamilyPolicy` of a Service whose type is known.
+/// Reads `clusterIP`, `clusterIPs`, `ipFamilies` and `ipFamilyPolicy` of a Service whose type and selector are known.
 pub(super) fn read(spec: &Fields<'_>, service: &mut Service) {
     let first = spec.text("clusterIP").unwrap_or_default();
     let mut texts = spec.texts("clusterIPs");
@@ -56,10 +56,13 @@ pub(super) fn read(spec: &Fields<'_>, service: &mut Service) {
     } else if listed > 0 && texts.first().is_some_and(|(text, _)| *text != first) {
         spec.refuse("clusterIPs", "does not begin with `clusterIP`");
     }
-    let Some(addresses) = addresses(spec, key, &texts, service) else { return };
-    if addresses.len() > MAX_ADDRESSES || !address::at_most_one_of_each_family(&is_v4(&addresses)) {
+    let addresses = addresses(spec, key, &texts, service);
+    let families_of = |addresses: &[IpAddr]| addresses.iter().map(IpAddr::is_ipv4).collect::<Vec<_>>();
+    let mixed = addresses.as_ref().is_none_or(|all| address::at_most_one_of_each_family(&families_of(all)));
+    if texts.len() > MAX_ADDRESSES || !mixed {
         spec.refuse("clusterIPs", "at most one address of each family is allowed");
     }
+    let Some(addresses) = addresses else { return };
     for ((address, family), (_, path)) in addresses.iter().zip(&families).zip(&texts) {
         if family.is_some_and(|family| family != Family::of(*address)) {
             spec.problems()
@@ -82,30 +85,26 @@ fn addresses(
     texts: &[(&str, String)],
     service: &mut Service,
 ) -> Option<Vec<IpAddr>> {
-    if texts.first().is_some_and(|(text, _)| *text == NONE) {
-        service.headless = true;
-        if texts.len() > 1 {
-            spec.refuse(key, "`None` stands alone");
-            return None;
-        }
-        if service.kind != ServiceType::ClusterIp {
-            spec.problems().refuse(&texts[0].1, "`None` is for Services of type ClusterIP");
-        }
-        return Some(Vec::new());
+    service.headless = texts.first().is_some_and(|(text, _)| *text == NONE);
+    let mut readable = true;
+    if service.headless && texts.len() > 1 {
+        spec.refuse(key, "`None` stands alone");
+        readable = false;
+    } else if service.headless && service.kind != ServiceType::ClusterIp {
+        spec.problems().refuse(&texts[0].1, "`None` is for Services of type ClusterIP");
     }
-    let mut addresses = Some(Vec::new());
-    for (text, path) in texts {
-        match (address::parse(text), &mut addresses) {
-            (Ok(address), Some(addresses)) => addresses.push(address),
-            (Ok(_), None) => {}
-            (Err(reason), _) => {
+    let mut addresses = Vec::new();
+    for (text, path) in texts.iter().skip(usize::from(service.headless)) {
+        match address::parse(text) {
+            Ok(address) => addresses.push(address),
+            Err(reason) => {
                 let nor = if texts.len() == 1 { ", nor `None`" } else { "" };
                 spec.problems().refuse(path.clone(), format!("{reason}{nor}"));
-                addresses = None;
+                readable = false;
             }
         }
     }
-    addresses
+    readable.then_some(addresses)
 }
 
 /// One for each entry; `None` for a word that is no family.
@@ -128,8 +127,4 @@ fn families(spec: &Fields<'_>) -> Vec<Option<Family>> {
         families.push(family);
     }
     families
-}
-
-fn is_v4(addresses: &[IpAddr]) -> Vec<bool> {
-    addresses.iter().map(IpAddr::is_ipv4).collect()
 }
