@@ -84,9 +84,9 @@ pub enum Error {
         source: io::Error,
     },
     /// Something that the kernel does by itself was not done in time.
-    #[error("{what} carries nothing after {} s; last seen: {seen}", after.as_secs())]
+    #[error("after {} s it is still not so that {what}; last seen: {seen}", after.as_secs())]
     NotReady {
-        /// What was waited for.
+        /// What was waited for, as a sentence.
         what: String,
         /// For how long.
         after: Duration,

@@ -4,7 +4,7 @@
 mod root;
 
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use model::Key;
@@ -181,13 +181,26 @@ fn owner_to_be_killed() {
     }
 }
 
-#[test]
-fn a_killed_owner_is_swept_and_a_living_one_is_not() {
-    if !root::available("sweeping") {
-        return;
+/// A process with a lab; ends with the test, however that ends.
+struct Owner(Child);
+
+impl Owner {
+    /// SIGKILL: no destructor runs.
+    fn kill(&mut self) {
+        let _ = self.0.kill();
+        self.0.wait().expect("wait");
     }
-    let living = two_nodes("living");
-    let mut owner = Command::new(std::env::current_exe().expect("this test"))
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Starts it with what begins its command line; returns it with the name of its underlay.
+fn start_owner(mut command: Command) -> (Owner, String) {
+    let mut owner = command
         .args(["owner_to_be_killed", "--exact", "--nocapture"])
         .env("NETLAB_TEST_OWNER", "1")
         .stdout(Stdio::piped())
@@ -195,12 +208,39 @@ fn a_killed_owner_is_swept_and_a_living_one_is_not() {
         .expect("start the owner");
     let lines = std::io::BufRead::lines(std::io::BufReader::new(owner.stdout.take().expect("stdout")));
     let name = lines.map_while(Result::ok).find_map(|line| Some(line.split_once("built ")?.1.to_owned()));
-    let name = name.expect("the owner built its lab");
+    (Owner(owner), name.expect("the owner built its lab"))
+}
+
+#[test]
+fn a_lab_in_a_mount_namespace_of_its_own_is_entered_through_its_owner() {
+    if !root::available("a private mount namespace") {
+        return;
+    }
+    let mut command = Command::new("unshare");
+    let script = "mkdir -p /run/netns /run/why-dropped-netlab && mount -t tmpfs none /run/netns \
+                  && mount -t tmpfs none /run/why-dropped-netlab && exec \"$@\"";
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(std::env::current_exe().expect("this test"));
+    let (owner, underlay) = start_owner(command);
+    let prefix = underlay.strip_suffix("underlay").expect("prefix");
+    let inside = |name: &str| Netns::at(format!("/proc/{}/root/run/netns/{prefix}{name}", owner.0.id()));
+    assert!(!std::path::Path::new("/run/netns").join(&underlay).exists(), "it is not to be seen from here");
+    let server = SocketAddr::from(([10, 244, 1, 5], 8080));
+    let result = inside("node-2").connect(server, SECOND).expect("attempt");
+    assert_eq!(result.outcome, ConnectOutcome::Connected);
+    let addresses = inside("shop.server").run(&["ip", "-oneline", "addr", "show", "eth0"]).expect("run");
+    assert!(addresses.contains("10.244.1.5/24"), "{addresses}");
+}
+
+#[test]
+fn a_killed_owner_is_swept_and_a_living_one_is_not() {
+    if !root::available("sweeping") {
+        return;
+    }
+    let living = two_nodes("living");
+    let (mut owner, name) = start_owner(Command::new(std::env::current_exe().expect("this test")));
     netlab::sweep().expect("sweep");
     assert!(std::path::Path::new("/run/netns").join(&name).exists(), "swept while its owner lives");
-    // SIGKILL: no destructor runs.
-    owner.kill().expect("kill");
-    owner.wait().expect("wait");
+    owner.kill();
     netlab::sweep().expect("sweep");
     let prefix = name.strip_suffix("underlay").expect("prefix");
     let start = Instant::now();

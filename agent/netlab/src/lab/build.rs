@@ -1,7 +1,8 @@
 //! The `ip` commands that make a lab and its nodes; `pods` has those for pods.
 //!
 //! What is built carries packets when the call returns: addresses are added without duplicate address detection (RFC
-//! 4862, section 5.4), which would keep IPv6 addresses from being used for a second or two, and bridges are waited for.
+//! 4862, section 5.4), which would keep IPv6 addresses from being used for a second or two, and what the kernel
+//! leaves to work items is waited for.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -19,9 +20,10 @@ use crate::registry::Registration;
 /// net/ipv6/ndisc.c gives up without), and the kernel's own comes only after the first pod's carrier has been noticed.
 const BRIDGE_LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
-/// How long a bridge may take to notice a carrier. The kernel's work item comes within milliseconds, or within a second
-/// if it has just run (`linkwatch_schedule_work` in net/core/link_watch.c); the rest is for a busy machine.
-const CARRIER: Duration = Duration::from_secs(10);
+/// How long the kernel may take for what it leaves to work items. They run within milliseconds, those that follow a
+/// carrier within a second if others have just run (`linkwatch_schedule_work` in net/core/link_watch.c); the rest is for
+/// a busy machine.
+const SETTLED: Duration = Duration::from_secs(10);
 
 pub fn lab(spec: LabSpec) -> Result<Lab, Error> {
     let plan = addressing::underlay(&spec.nodes)?;
@@ -56,6 +58,9 @@ pub fn lab(spec: LabSpec) -> Result<Lab, Error> {
         .ip(&format!("link set lo up\n{}link set eth0 up\n", add_addresses("eth0", &plan.gateway())))?;
     lab.outside.sysctl("net.ipv4.ip_forward", "0")?;
     carries(&lab.underlay, "br0", "out")?;
+    for (netns, addresses) in [(&lab.underlay, plan.control()), (&lab.outside, plan.gateway())] {
+        receives(netns, &addresses.into_iter().map(|(address, _)| address).collect::<Vec<_>>())?;
+    }
     for (index, node) in spec.nodes.iter().enumerate() {
         if lab.nodes.contains_key(&node.name) {
             return Err(Error::Taken(format!("node {}", node.name)));
@@ -107,6 +112,8 @@ fn build_node(
     }
     netns.ip(&batch)?;
     carries(&lab.underlay, "br0", &format!("n{index}"))?;
+    let bridge = spec.pod_cidrs().into_iter().map(bridge_address);
+    receives(&netns, &spec.addresses().into_iter().chain(bridge).collect::<Vec<_>>())?;
     netns.sysctl("net.ipv4.ip_forward", "1")?;
     // kube-proxy sets it in iptables mode, for node ports on localhost.
     netns.sysctl("net.ipv4.conf.all.route_localnet", "1")?;
@@ -122,19 +129,46 @@ fn build_node(
 /// Waits until a port of a bridge forwards and the bridge itself sends. Both follow the carrier by way of a work item;
 /// until then packets, and the neighbour solicitations that would be repeated after a second, are dropped unseen.
 pub fn carries(netns: &Netns, bridge: &str, port: &str) -> Result<(), Error> {
-    let start = Instant::now();
-    loop {
+    let what = || format!("bridge {bridge} with port {port} in network namespace {} carries", netns.name());
+    until(what, || {
         let batch = format!("link show dev {bridge}\nlink show dev {port}\n");
         let seen = netns.feed(&["ip", "-details", "-oneline", "-batch", "-"], &batch)?;
         let mut lines = seen.lines();
         let sends = lines.next().is_some_and(|bridge| bridge.contains(" state UP "));
         let forwards = lines.next().is_some_and(|port| port.contains(" bridge_slave state forwarding "));
-        if sends && forwards {
+        Ok((sends && forwards, seen))
+    })
+}
+
+/// Waits until a namespace takes what is sent to its IPv6 addresses. An address is listed at once, but its local route
+/// is left to a work item too, even without duplicate address detection (`addrconf_dad_start` in net/ipv6/addrconf.c).
+pub fn receives(netns: &Netns, addresses: &[IpAddr]) -> Result<(), Error> {
+    let addresses: Vec<_> = addresses.iter().filter(|address| address.is_ipv6()).collect();
+    if addresses.is_empty() {
+        return Ok(());
+    }
+    until(
+        || format!("network namespace {} receives for {addresses:?}", netns.name()),
+        || {
+            let seen = netns.run(&["ip", "-6", "-oneline", "route", "show", "table", "local"])?;
+            let local = |address| seen.lines().any(|line| line.starts_with(&format!("local {address} dev ")));
+            Ok((addresses.iter().all(local), seen))
+        },
+    )
+}
+
+fn until(
+    what: impl Fn() -> String,
+    mut look: impl FnMut() -> Result<(bool, String), Error>,
+) -> Result<(), Error> {
+    let start = Instant::now();
+    loop {
+        let (done, seen) = look()?;
+        if done {
             return Ok(());
         }
-        if start.elapsed() > CARRIER {
-            let what = format!("bridge {bridge} with port {port} in network namespace {}", netns.name());
-            return Err(Error::NotReady { what, after: CARRIER, seen });
+        if start.elapsed() > SETTLED {
+            return Err(Error::NotReady { what: what(), after: SETTLED, seen });
         }
     }
 }

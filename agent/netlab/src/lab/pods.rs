@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use model::Key;
 
 use super::addressing::bridge_address;
-use super::build::{add_address, carries, expect_no_duplicates, hardware_address};
+use super::build::{add_address, carries, expect_no_duplicates, hardware_address, receives};
 use super::{Lab, Node, Pod, PodSpec};
 use crate::error::Error;
 use crate::netns::Netns;
@@ -77,7 +77,8 @@ fn connect(lab: &Lab, node: &Node, pod: &Pod) -> Result<(), Error> {
         let _ = writeln!(batch, "route add default via {} dev eth0 onlink", bridge_address(*range));
     }
     netns.ip(&batch)?;
-    carries(&node.netns, "cni0", host_interface)
+    carries(&node.netns, "cni0", host_interface)?;
+    receives(netns, &spec.addresses())
 }
 
 /// The interface first and by itself: the kernel takes down a namespace some time after its file is gone, and never while
