@@ -1,16 +1,22 @@
-//! A stand-in for a NetworkPolicy engine: programs the rules kube-router writes for decisions about pods.
+//! Stand-ins for NetworkPolicy engines: the rules that kube-router, Calico or kindnet write for decisions about pods.
 //!
-//! `decide` takes the decisions from objects; writing rules decides nothing about selectors or peers. The rules have the
-//! names, comments, marks and order of kube-router 1.3 to 2.8 (`pkg/controllers/netpol`) with these differences: peers
-//! are single `-s`/`-d` rules instead of ipsets, blocks with exceptions are written as the prefixes that are left, the
-//! doubled `physdev` jumps are left out, since with `bridge-nf-call-iptables` the plain ones match bridged packets too,
-//! and IPv6 is not programmed although decisions carry it.
+//! `decide` takes the decisions from objects; [`Enforcer`] writes rules for them and decides nothing about selectors or
+//! peers. No engine's code runs here and no engine's daemon: what is imitated is what they leave in the kernel, so that
+//! walks and explanations meet rules of their shape. Each style's module names the version and the files it follows and
+//! lists every difference. For a cluster's whole lab in kube-router's plain style there is [`PolicyEngine`].
+//!
+//! A node has rules of one style through one back-end at a time; before another takes over, `remove` the first.
 
 mod carve;
 mod decide;
-mod render;
+mod enforcer;
+mod filter;
+mod plan;
+mod sets;
+mod style;
 
 pub use decide::decide;
+pub use enforcer::{Enforcer, PolicedPod, Style};
 
 use ipnet::{IpNet, Ipv4Net};
 use model::flow::PortRange;
@@ -18,8 +24,7 @@ use model::walk::Backend;
 use model::{Key, Protocol};
 
 use crate::error::Error;
-use crate::kube_proxy::{restore_tool, save_tool};
-use crate::lab::{Lab, Node};
+use crate::lab::{Lab, Node, Pod};
 
 /// What a policy admits: a peer, and what of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +59,7 @@ pub struct PodDecision {
     pub egress: Vec<Isolation>,
 }
 
-/// How the engine is set up.
+/// An [`Enforcer`] in the style of kube-router without sets, for all nodes of a lab.
 #[derive(Clone, Debug)]
 pub struct PolicyEngine {
     /// The Services' address range, which the engine lets pass before translation.
@@ -92,17 +97,26 @@ impl PolicyEngine {
             lab.get_pod(&decision.pod)?;
         }
         for node in lab.nodes() {
-            let pods: Vec<_> = lab.pods().filter(|pod| pod.spec.node == node.spec.name).collect();
-            let saved = node.netns.run(&[save_tool(self.backend)])?;
-            let text = render::render(self, &pods, decisions, &saved);
-            node.netns.feed(&[restore_tool(self.backend), "--noflush"], &text)?;
+            let pods: Vec<_> =
+                lab.pods().filter(|pod| pod.spec.node == node.spec.name).map(PolicedPod::from).collect();
+            self.enforcer().sync(&node.netns, &pods, decisions)?;
         }
         Ok(())
     }
 
     /// Removes everything the engine wrote on a node.
     pub fn remove(&self, node: &Node) -> Result<(), Error> {
-        let saved = node.netns.run(&[save_tool(self.backend)])?;
-        node.netns.feed(&[restore_tool(self.backend), "--noflush"], &render::removal(&saved)).map(drop)
+        self.enforcer().remove(&node.netns)
+    }
+
+    fn enforcer(&self) -> Enforcer {
+        Enforcer::new(Style::KubeRouterPlain, vec![IpNet::V4(self.service_cidr)], self.backend)
+    }
+}
+
+impl From<&Pod> for PolicedPod {
+    fn from(pod: &Pod) -> Self {
+        let interface = pod.host_interface.clone();
+        Self { key: pod.spec.key.clone(), addresses: pod.addresses(), interface }
     }
 }
