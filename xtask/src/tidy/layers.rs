@@ -25,7 +25,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("collector", &["cluster", "store", "objects", "policy", "diagnose", "proto", "model"]),
     ("cli", &["proto", "diagnose", "policy", "objects", "rules", "snapshot", "cluster", "model"]),
     ("netlab", &["model"]),
-    ("e2e", &["netlab", "model", "objects"]),
+    ("kubelab", &["netlab", "model", "cluster"]),
+    ("e2e", &["netlab", "kubelab", "model", "objects"]),
     ("xtask", &[]),
 ];
 

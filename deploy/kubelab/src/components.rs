@@ -1,0 +1,213 @@
+//! The long-running programs of a cluster: started in their namespaces, logged, and held, stopped or started again for
+//! faults.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail};
+use netlab::Netns;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use crate::place::Place;
+
+/// How much of a log an error shows.
+const TAIL_LINES: usize = 12;
+
+/// How to start a program.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// Its network namespace; the machine's if there is none.
+    pub netns: Option<Netns>,
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// Directories in front of PATH.
+    pub path: Vec<PathBuf>,
+}
+
+/// What a program does at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It runs.
+    Running,
+    /// It is stopped by a signal and can go on.
+    Paused,
+    /// It was ended on purpose.
+    Stopped,
+    /// It ended by itself.
+    Failed,
+}
+
+/// All programs of a cluster, by name: `etcd`, `kube-proxy@node-1`.
+#[derive(Debug)]
+pub struct Components {
+    place: Place,
+    running: Mutex<BTreeMap<String, Component>>,
+}
+
+#[derive(Debug)]
+struct Component {
+    recipe: Recipe,
+    child: Option<Child>,
+    paused: bool,
+}
+
+impl Recipe {
+    /// A program in a namespace.
+    pub fn new<A: Into<OsString>>(
+        netns: Option<&Netns>,
+        program: PathBuf,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        Self {
+            netns: netns.cloned(),
+            program,
+            arguments: arguments.into_iter().map(Into::into).collect(),
+            path: Vec::new(),
+        }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = match &self.netns {
+            Some(netns) => netns.command(&self.program),
+            None => Command::new(&self.program),
+        };
+        command.args(&self.arguments);
+        if !self.path.is_empty() {
+            let old = std::env::var_os("PATH").unwrap_or_default();
+            let all = self.path.iter().cloned().chain(std::env::split_paths(&old));
+            if let Ok(path) = std::env::join_paths(all) {
+                command.env("PATH", path);
+            }
+        }
+        command
+    }
+}
+
+impl Components {
+    /// None yet.
+    pub const fn new(place: Place) -> Self {
+        Self { place, running: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Starts a program under a new name.
+    pub fn start(&self, name: &str, recipe: Recipe) -> Result<()> {
+        let child = self.spawn(name, &recipe)?;
+        let component = Component { recipe, child: Some(child), paused: false };
+        self.lock().insert(name.to_owned(), component);
+        Ok(())
+    }
+
+    /// Starts a program again that was stopped or ended.
+    pub fn start_again(&self, name: &str) -> Result<()> {
+        let mut running = self.lock();
+        let component = find(&mut running, name)?;
+        if component.state() != State::Running {
+            component.end()?;
+            component.child = Some(self.spawn(name, &component.recipe)?);
+            component.paused = false;
+        }
+        Ok(())
+    }
+
+    /// Ends a program at once, as a crash would.
+    pub fn stop(&self, name: &str) -> Result<()> {
+        find(&mut self.lock(), name)?.end().with_context(|| format!("end {name}"))
+    }
+
+    /// Stops a program where it is, without it noticing.
+    pub fn pause(&self, name: &str) -> Result<()> {
+        self.signal(name, Signal::SIGSTOP, true)
+    }
+
+    /// Lets a paused program go on.
+    pub fn resume(&self, name: &str) -> Result<()> {
+        self.signal(name, Signal::SIGCONT, false)
+    }
+
+    /// Every program's state.
+    pub fn states(&self) -> BTreeMap<String, State> {
+        self.lock().iter_mut().map(|(name, component)| (name.clone(), component.state())).collect()
+    }
+
+    /// Fails, with the end of its log, if a program ended by itself.
+    pub fn check(&self) -> Result<()> {
+        for (name, state) in self.states() {
+            if state == State::Failed {
+                bail!(
+                    "{name} ended by itself; its log {} ends:\n{}",
+                    self.place.log(&name).display(),
+                    self.tail(&name)
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of a program's log.
+    pub fn tail(&self, name: &str) -> String {
+        let text = std::fs::read_to_string(self.place.log(name)).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+    }
+
+    fn signal(&self, name: &str, signal: Signal, paused: bool) -> Result<()> {
+        let mut running = self.lock();
+        let component = find(&mut running, name)?;
+        let Some(child) = &component.child else { bail!("{name} does not run") };
+        let pid = i32::try_from(child.id()).context("process number out of range")?;
+        kill(Pid::from_raw(pid), signal).with_context(|| format!("send {signal} to {name}"))?;
+        component.paused = paused;
+        Ok(())
+    }
+
+    fn spawn(&self, name: &str, recipe: &Recipe) -> Result<Child> {
+        let path = self.place.log(name);
+        let log = File::options().create(true).append(true).open(&path);
+        let log = log.with_context(|| format!("open {}", path.display()))?;
+        recipe
+            .command()
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().context("share the log file")?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("start {name} ({})", recipe.program.display()))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Component>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Component {
+    fn state(&mut self) -> State {
+        let Some(child) = &mut self.child else { return State::Stopped };
+        match child.try_wait() {
+            Ok(None) if self.paused => State::Paused,
+            Ok(None) => State::Running,
+            Ok(Some(_)) | Err(_) => State::Failed,
+        }
+    }
+
+    fn end(&mut self) -> std::io::Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        self.paused = false;
+        Ok(())
+    }
+}
+
+fn find<'a>(running: &'a mut BTreeMap<String, Component>, name: &str) -> Result<&'a mut Component> {
+    let known = running.keys().cloned().collect::<Vec<_>>().join(", ");
+    running.get_mut(name).with_context(|| format!("no component `{name}`; there are: {known}"))
+}
