@@ -99,7 +99,7 @@ struct Up {
     #[arg(long)]
     dual_stack: bool,
     /// Which engine NetworkPolicies are programmed like, by a stand-in.
-    #[arg(long, value_enum, default_value = "none")]
+    #[arg(long, value_enum, default_value = "kube-router")]
     policies: Enforcement,
     /// The nodes' addresses.
     #[arg(long)]

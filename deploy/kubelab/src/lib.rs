@@ -3,7 +3,7 @@
 //!
 //! A *light* cluster has pods that are network namespaces with real listeners and a status written by a stand-in for the
 //! kubelet; a *full* one has real kubelets and containers. Everything a cluster consists of lives in one private mount
-//! and process namespace whose first process is [`init`]: when that ends, however it ends, the kernel ends every
+//! and process namespace whose first process is `init`: when that ends, however it ends, the kernel ends every
 //! process and unmounts everything, and network namespaces that only exist there go with it. What outlives it are
 //! control groups and files, which [`place`] knows and removes.
 //!
@@ -17,6 +17,7 @@ mod cluster;
 mod components;
 pub mod control;
 mod control_plane;
+mod enforcer;
 mod init;
 mod launch;
 pub mod light;

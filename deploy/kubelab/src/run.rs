@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use netlab::Netns;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use crate::api::Objects;
 use crate::components::Components;
 use crate::control;
 use crate::control_plane::{self, API_PORT, ControlPlane};
+use crate::enforcer::Enforcer;
 use crate::light::Kubelet;
 use crate::network;
 use crate::nodes;
@@ -23,7 +24,7 @@ use crate::pki::Pki;
 use crate::place::{Place, Record};
 use crate::programs::Programs;
 use crate::proxy;
-use crate::spec::{Enforcement, Kind};
+use crate::spec::Kind;
 
 /// One line on standard output: how far it is.
 #[derive(Debug, Serialize, Deserialize)]
@@ -147,7 +148,9 @@ fn up(place: &Place, mut record: Record) -> Result<Stays> {
     reporter.step("controllers, scheduler, kube-proxy");
 
     let mut controllers = Vec::new();
-    ensure!(spec.policies == Enforcement::None, "no policy engine yet");
+    if let Some(enforcer) = Enforcer::new(&spec, &record)? {
+        controllers.push(enforcer.start(place.kubeconfig(), runtime.handle().clone()));
+    }
     match spec.kind {
         Kind::Light => {
             let kubelet = Kubelet::new(lab, record.nodes.clone(), objects.clone());

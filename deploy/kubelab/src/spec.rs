@@ -100,7 +100,7 @@ impl Spec {
             name: name.into(),
             kind: Kind::Light,
             mode: ProxyMode::Iptables,
-            policies: Enforcement::None,
+            policies: Enforcement::KubeRouterPlain,
             nodes: 2,
             dual_stack: false,
             node_cidr: cidr([192, 168, 77, 0], 24),

@@ -29,9 +29,7 @@ pub fn add(lab: &mut Lab, spec: PodSpec) -> Result<Pod, Error> {
     }
     let netns =
         Netns::create(&format!("{}{}.{}", lab.registration.prefix, spec.key.namespace, spec.key.name))?;
-    let [a, b, c, d] = spec.address.octets();
-    // Unique on the node, since the address is; at most 15 characters.
-    let host_interface = format!("veth{a:02x}{b:02x}{c:02x}{d:02x}");
+    let host_interface = spec.host_interface();
     let pod = Pod { spec, netns, host_interface, listeners: Arc::new(Mutex::new(Vec::new())) };
     if let Err(error) = connect(lab, &node, &pod) {
         // So that the pod can be tried again. What stays goes with the lab, and the first error is the one to report.

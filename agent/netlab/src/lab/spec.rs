@@ -103,6 +103,12 @@ impl PodSpec {
     pub fn addresses(&self) -> Vec<IpAddr> {
         both(self.address, self.address6)
     }
+
+    /// The name of its interface on the node: unique there, since the address is, and at most 15 characters.
+    pub fn host_interface(&self) -> String {
+        let [a, b, c, d] = self.address.octets();
+        format!("veth{a:02x}{b:02x}{c:02x}{d:02x}")
+    }
 }
 
 fn both(address: Ipv4Addr, address6: Option<Ipv6Addr>) -> Vec<IpAddr> {
