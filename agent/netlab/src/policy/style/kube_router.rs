@@ -2,7 +2,14 @@
 //!
 //! Follows `pkg/controllers/netpol` of github.com/cloudnativelabs/kube-router: `network_policy_controller.go` (top-level
 //! chains, KUBE-NWPLCY-DEFAULT and -COMMON), `pod.go` (a pod's chain), `policy.go` (policy chains and their sets). The
-//! frame is shared with the style without sets. Names of chains and sets are hashed as there. Differences:
+//! frame is shared with the style without sets. Names of chains and sets are hashed as there.
+//!
+//! A policy has one chain (`networkPolicyChainName`), and a pod that it isolates in both directions jumps there with
+//! neither `-s` nor `-d` (`setupPodNetpolRules`). What the policy admits one way it then admits the other way too, where
+//! the sets allow: an ingress rule marks what one of its pods sends to another, whatever its egress rules say. That is
+//! more than the API asks for; it is kept, because nodes that run kube-router do it.
+//!
+//! Differences:
 //!
 //! * names of chains lack the version that the real one adds to replace chains by new ones; they are flushed and filled
 //!   in one commit instead;
@@ -13,6 +20,8 @@
 //! * `0.0.0.0/0` without exceptions needs no set, with them it is two halves as there; `::/0` is two halves as well, and
 //!   not `2000::/3` and `fd00::/8`;
 //! * named ports are numbers, as the decisions have them, and divide a policy's pods into several target sets;
+//! * the set of a policy's own pods holds those of the node, the real one those of the cluster: what the one chain admits
+//!   beyond the API is here admitted between pods of one node alone;
 //! * KUBE-POD-FW chains exist for all pods of the node, KUBE-NWPLCY chains only for policies that select one of them;
 //! * no `physdev` jumps, no KUBE-NWPLCY-TAIL, no set of local pods, no NFLOG reader.
 
