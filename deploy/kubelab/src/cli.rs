@@ -1,24 +1,33 @@
-//! The command line: `kubelab up`, `down`, `status`, `env`, `shell`, `load`, `fault`.
+//! The command line: `kubelab up`, `down`, `status`, `env`, `shell`, `logs`, `load`.
+//!
+//! Exit codes are those of the product's commands: 0 done and nothing wrong, 1 something was tried and did not work or is
+//! not as it should be, 2 the command itself cannot be done as it was given.
+
+mod load;
+mod reach;
+mod status;
+mod up;
 
 use std::io::Write;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::path::PathBuf;
+use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use ipnet::Ipv4Net;
 use tracing_subscriber::EnvFilter;
 
-use crate::cluster::Cluster;
-use crate::control::{self, Request};
-use crate::launch::launch;
-use crate::place::{Place, Record, sweep};
-use crate::spec::{Enforcement, Kind, ProxyMode, Spec};
+use crate::place::{Place, sweep};
+use crate::spec::{Enforcement, ProxyMode};
 use crate::{init, run};
 
-/// What an owned cluster's command says when it is ready.
-pub const READY: &str = "ready";
+pub use reach::netns_path;
+pub use up::READY;
+
+/// Something was tried and did not work.
+const FAILED: u8 = 1;
+/// The command cannot be done as it was given.
+const USAGE: u8 = 2;
 
 /// A real Kubernetes in namespaces of this machine, without a container engine.
 #[derive(Parser)]
@@ -40,9 +49,9 @@ enum Subcommands {
         #[arg(long, conflicts_with = "name")]
         all: bool,
     },
-    /// Tell what runs.
+    /// Tell what runs, and how it is. Removes what is left of clusters that crashed.
     Status,
-    /// Print lines for a shell: KUBECONFIG, and how to enter nodes. Use: eval "$(cargo xtask cluster env)".
+    /// Print lines for a shell: KUBECONFIG, and how to enter nodes and pods. Use: eval "$(cargo xtask cluster env)".
     Env {
         #[command(flatten)]
         which: Which,
@@ -56,6 +65,16 @@ enum Subcommands {
         /// A command instead of a shell.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
+    },
+    /// Print the log of a component, also of a cluster that crashed.
+    Logs {
+        #[command(flatten)]
+        which: Which,
+        /// `kube-apiserver`, `kube-proxy@node-1` …; without it, what there is.
+        component: Option<String>,
+        /// Go on as it grows.
+        #[arg(short, long, requires = "component")]
+        follow: bool,
     },
     /// Create or change objects from files or directories; in a light cluster, what a pod's status says is followed.
     Load {
@@ -122,7 +141,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(USAGE)
         }
     }
 }
@@ -132,18 +151,27 @@ fn perform(command: Subcommands) -> Result<ExitCode> {
         nix::unistd::Uid::effective().is_root(),
         "clusters are made of namespaces, which need root: run this through sudo, or `cargo xtask cluster`, which does"
     );
+    // The log of a crashed cluster is what somebody may be about to read, and the first process has no time to lose.
+    if !matches!(command, Subcommands::Logs { .. } | Subcommands::Init { .. } | Subcommands::Run { .. }) {
+        for dead in sweep()? {
+            eprintln!("removed what was left of cluster `{dead}`, whose processes were gone");
+        }
+    }
     match command {
-        Subcommands::Up(arguments) => up(arguments)?,
+        Subcommands::Up(arguments) => return up::up(arguments),
         Subcommands::Down { all: true, .. } => {
             for place in Place::all()? {
                 down(place.name())?;
             }
         }
         Subcommands::Down { which, .. } => down(&which.name)?,
-        Subcommands::Status => status()?,
-        Subcommands::Env { which } => env(&which.name)?,
-        Subcommands::Shell { which, target, command } => shell(&which.name, &target, &command)?,
-        Subcommands::Load { which, paths } => load(&which.name, &paths)?,
+        Subcommands::Status => return status::status(),
+        Subcommands::Env { which } => reach::env(&which.name)?,
+        Subcommands::Shell { which, target, command } => reach::shell(&which.name, &target, &command)?,
+        Subcommands::Logs { which, component, follow } => {
+            reach::logs(&which.name, component.as_deref(), follow)?;
+        }
+        Subcommands::Load { which, paths } => load::load(&which.name, &paths)?,
         Subcommands::Init { name } => return init::run(&Place::of(&name)?),
         Subcommands::Run { name } => {
             let filter =
@@ -159,168 +187,22 @@ fn perform(command: Subcommands) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn up(arguments: Up) -> Result<()> {
-    let name = arguments.which.name;
-    let mut spec = if arguments.light { Spec::light(name) } else { Spec::full(name) };
-    spec.mode = arguments.mode;
-    spec.nodes = arguments.nodes;
-    spec.dual_stack = arguments.dual_stack;
-    spec.policies = arguments.policies;
-    spec.owned = arguments.owned;
-    spec.node_cidr = arguments.node_cidr.unwrap_or(spec.node_cidr);
-    spec.pod_cidr = arguments.pod_cidr.unwrap_or(spec.pod_cidr);
-    spec.service_cidr = arguments.service_cidr.unwrap_or(spec.service_cidr);
-    spec.programs = std::env::var_os("WHY_DROPPED_KUBERNETES").map(PathBuf::from);
-    let record = launch(&spec, |step, seconds| eprintln!("{seconds:5.1} s  {step}"))?;
-    if let Some(asked) = arguments.version
-        && asked.trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit())
-    {
-        let told = record.version.trim_start_matches('v');
-        let asked = asked.trim_start_matches('v');
-        ensure!(
-            told == asked || told.strip_prefix(asked).is_some_and(|rest| rest.starts_with('.')),
-            "the programs found are {told}, not {asked}: use `cargo xtask cluster up --version {asked}`"
-        );
+/// Prints an answer. A reader that goes away, such as `head`, has seen enough.
+fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome.context("write to standard output"),
     }
-    if spec.owned {
-        return own(&spec.name);
-    }
-    eprintln!("\n{}", describe(&record));
-    eprintln!(
-        "\n    eval \"$(cargo xtask cluster env --name {0})\"\n    kubectl get nodes,pods,services -A\n    cargo xtask cluster down --name {0}",
-        spec.name
-    );
-    Ok(())
 }
 
-/// Keeps the cluster for as long as the owner keeps this process's standard input open.
-fn own(name: &str) -> Result<()> {
-    println!("{READY}");
-    std::io::stdout().flush().context("say that it is ready")?;
-    std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink()).context("wait for the owner")?;
-    Place::of(name)?.end().map(drop)
-}
-
+/// That there is none is what was asked for, so it is no error; a misspelt name is seen by the list of what runs.
 fn down(name: &str) -> Result<()> {
     let begun = std::time::Instant::now();
     if Place::of(name)?.end()? {
         eprintln!("cluster `{name}` is gone after {:.1} s", begun.elapsed().as_secs_f64());
     } else {
-        eprintln!("there is no cluster `{name}`");
+        eprintln!("there is no cluster `{name}` (running: {})", Place::living_names()?);
     }
     Ok(())
-}
-
-fn status() -> Result<()> {
-    for dead in sweep()? {
-        eprintln!("removed what was left of cluster `{dead}`, whose processes are gone");
-    }
-    let mut out = std::io::stdout().lock();
-    let places = Place::all()?;
-    if places.is_empty() {
-        writeln!(out, "no cluster runs; `cargo xtask cluster up` makes one")?;
-    }
-    for place in places {
-        let record = place.record()?;
-        writeln!(out, "{}", describe(&record))?;
-        for (component, state) in control::ask(&place, &Request::Status).unwrap_or_default() {
-            writeln!(out, "  {component:<28} {state:?}")?;
-        }
-    }
-    Ok(())
-}
-
-fn describe(record: &Record) -> String {
-    let kind = match record.spec.kind {
-        Kind::Light => "light",
-        Kind::Full => "full",
-    };
-    let nodes: Vec<String> =
-        record.nodes.iter().map(|node| format!("{} {}", node.name, node.address)).collect();
-    let state =
-        if record.ready { format!("ready after {:.1} s", record.took) } else { "starting".to_owned() };
-    format!(
-        "cluster `{}`: {kind}, Kubernetes {}, {:?} mode, {state}; {}",
-        record.spec.name,
-        record.version,
-        record.spec.mode,
-        nodes.join(", ")
-    )
-}
-
-fn env(name: &str) -> Result<()> {
-    let place = Place::of(name)?;
-    let record = place.living()?;
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "export KUBECONFIG={}", place.kubeconfig().display())?;
-    if let Some(programs) = &record.spec.programs {
-        writeln!(out, "export PATH={}:$PATH", programs.display())?;
-    }
-    for node in &record.nodes {
-        let netns = netns_path(&record, &node.name);
-        writeln!(out, "alias {}='nsenter --net={} --'", node.name, netns.display())?;
-    }
-    Ok(())
-}
-
-/// Where others than the cluster's own processes find one of its namespaces.
-pub fn netns_path(record: &Record, name: &str) -> PathBuf {
-    Path::new("/proc")
-        .join(record.pid.to_string())
-        .join("root/run/netns")
-        .join(format!("{}{name}", record.prefix))
-}
-
-fn shell(name: &str, target: &str, command: &[String]) -> Result<()> {
-    let record = Place::of(name)?.living()?;
-    let path = netns_path(&record, &target.replacen('/', ".", 1));
-    ensure!(
-        path.exists(),
-        "cluster `{name}` has no node or pod `{target}`; nodes: {}",
-        record.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ")
-    );
-    let mut run = Command::new("nsenter");
-    run.arg(format!("--net={}", path.display())).arg("--");
-    if command.is_empty() {
-        run.arg(std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into()));
-    } else {
-        run.args(command);
-    }
-    Err(run.exec()).context("start nsenter")
-}
-
-fn load(name: &str, paths: &[PathBuf]) -> Result<()> {
-    let cluster = Cluster::attach(name)?;
-    for path in files(paths)? {
-        let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        let applied = cluster.load(&text).with_context(|| format!("load {}", path.display()))?;
-        for object in applied {
-            println!("{object} applied");
-        }
-    }
-    Ok(())
-}
-
-fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut all = Vec::new();
-    for path in paths {
-        if path.is_dir() {
-            let entries = std::fs::read_dir(path).with_context(|| format!("list {}", path.display()))?;
-            let mut found: Vec<PathBuf> = entries
-                .flatten()
-                .map(|entry| entry.path())
-                .filter(|path| {
-                    path.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json")
-                })
-                .collect();
-            found.sort();
-            ensure!(!found.is_empty(), "no .yaml, .yml or .json file in {}", path.display());
-            all.extend(found);
-        } else if path.exists() {
-            all.push(path.clone());
-        } else {
-            bail!("{} does not exist", path.display());
-        }
-    }
-    Ok(all)
 }

@@ -57,8 +57,8 @@ impl Cluster {
         if spec.kind == Kind::Light {
             command.arg("--light");
         }
-        command.arg(format!("--mode={}", value_name(&spec.mode)));
-        command.arg(format!("--policies={}", value_name(&spec.policies)));
+        command.arg(format!("--mode={}", spec.mode.word()));
+        command.arg(format!("--policies={}", spec.policies.word()));
         command.arg(format!("--nodes={}", spec.nodes));
         command.arg(format!("--node-cidr={}", spec.node_cidr));
         command.arg(format!("--pod-cidr={}", spec.pod_cidr));
@@ -249,8 +249,4 @@ fn move_status(object: &mut Value) {
             None => object["metadata"]["annotations"] = annotations,
         }
     }
-}
-
-fn value_name(value: &impl clap::ValueEnum) -> String {
-    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }

@@ -1,12 +1,13 @@
 //! The long-running programs of a cluster: started in their namespaces, logged, and held, stopped or started again for
 //! faults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use netlab::Netns;
@@ -16,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::place::Place;
 
-/// How much of a log an error shows.
-const TAIL_LINES: usize = 12;
+/// How often it is looked whether programs ended by themselves: as exact as a person wants to know when.
+const WATCH: Duration = Duration::from_millis(500);
 
 /// How to start a program.
 #[derive(Clone, Debug)]
@@ -46,6 +47,19 @@ pub enum State {
     Failed,
 }
 
+/// A program's state, for who asks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// What it does.
+    pub state: State,
+    /// Its number among the cluster's processes, while it has a process.
+    pub pid: Option<u32>,
+    /// For how long. Of a program that ended by itself: since that was noticed.
+    pub age: Duration,
+    /// How it ended by itself: `exit status: 1`, `signal: 9 (SIGKILL)`.
+    pub ended: Option<String>,
+}
+
 /// All programs of a cluster, by name: `etcd`, `kube-proxy@node-1`.
 #[derive(Debug)]
 pub struct Components {
@@ -58,6 +72,9 @@ struct Component {
     recipe: Recipe,
     child: Option<Child>,
     paused: bool,
+    /// When its state began.
+    since: Instant,
+    ended: Option<ExitStatus>,
 }
 
 impl Recipe {
@@ -101,7 +118,8 @@ impl Components {
     /// Starts a program under a new name.
     pub fn start(&self, name: &str, recipe: Recipe) -> Result<()> {
         let child = self.spawn(name, &recipe)?;
-        let component = Component { recipe, child: Some(child), paused: false };
+        let component =
+            Component { recipe, child: Some(child), paused: false, since: Instant::now(), ended: None };
         self.lock().insert(name.to_owned(), component);
         Ok(())
     }
@@ -113,7 +131,7 @@ impl Components {
         if component.state() != State::Running {
             component.end()?;
             component.child = Some(self.spawn(name, &component.recipe)?);
-            component.paused = false;
+            component.since = Instant::now();
         }
         Ok(())
     }
@@ -134,16 +152,35 @@ impl Components {
     }
 
     /// Every program's state.
-    pub fn states(&self) -> BTreeMap<String, State> {
-        self.lock().iter_mut().map(|(name, component)| (name.clone(), component.state())).collect()
+    pub fn states(&self) -> BTreeMap<String, Status> {
+        self.lock().iter_mut().map(|(name, component)| (name.clone(), component.status())).collect()
+    }
+
+    /// Notes, and tells in the log, when a program ends by itself, on a thread of its own for as long as the process lives.
+    pub fn watch(self: &Arc<Self>) {
+        let components = Arc::clone(self);
+        std::thread::spawn(move || {
+            let mut told = BTreeSet::new();
+            loop {
+                for (name, status) in components.states() {
+                    if status.state != State::Failed {
+                        told.remove(&name);
+                    } else if told.insert(name.clone()) {
+                        tracing::error!("{name} ended by itself: {}", status.ended.unwrap_or_default());
+                    }
+                }
+                std::thread::sleep(WATCH);
+            }
+        });
     }
 
     /// Fails, with the end of its log, if a program ended by itself.
     pub fn check(&self) -> Result<()> {
-        for (name, state) in self.states() {
-            if state == State::Failed {
+        for (name, status) in self.states() {
+            if status.state == State::Failed {
                 bail!(
-                    "{name} ended by itself; its log {} ends:\n{}",
+                    "{name} ended by itself ({}); its log {} ends:\n{}",
+                    status.ended.unwrap_or_default(),
                     self.place.log(&name).display(),
                     self.tail(&name)
                 );
@@ -154,9 +191,7 @@ impl Components {
 
     /// The end of a program's log.
     pub fn tail(&self, name: &str) -> String {
-        let text = std::fs::read_to_string(self.place.log(name)).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+        self.place.log_tail(name)
     }
 
     fn signal(&self, name: &str, signal: Signal, paused: bool) -> Result<()> {
@@ -166,6 +201,7 @@ impl Components {
         let pid = i32::try_from(child.id()).context("process number out of range")?;
         kill(Pid::from_raw(pid), signal).with_context(|| format!("send {signal} to {name}"))?;
         component.paused = paused;
+        component.since = Instant::now();
         Ok(())
     }
 
@@ -189,11 +225,29 @@ impl Components {
 
 impl Component {
     fn state(&mut self) -> State {
+        if self.ended.is_some() {
+            return State::Failed;
+        }
         let Some(child) = &mut self.child else { return State::Stopped };
         match child.try_wait() {
             Ok(None) if self.paused => State::Paused,
             Ok(None) => State::Running,
-            Ok(Some(_)) | Err(_) => State::Failed,
+            Ok(Some(status)) => {
+                self.ended = Some(status);
+                self.child = None;
+                self.since = Instant::now();
+                State::Failed
+            }
+            Err(_) => State::Failed,
+        }
+    }
+
+    fn status(&mut self) -> Status {
+        Status {
+            state: self.state(),
+            pid: self.child.as_ref().map(Child::id),
+            age: self.since.elapsed(),
+            ended: self.ended.map(|status| status.to_string()),
         }
     }
 
@@ -203,6 +257,8 @@ impl Component {
             child.wait()?;
         }
         self.paused = false;
+        self.ended = None;
+        self.since = Instant::now();
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::components::{Components, State};
+use crate::components::{Components, Status};
 use crate::place::Place;
 
 /// Every request is answered at once; a cluster that does not is broken.
@@ -47,13 +47,13 @@ pub enum Request {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Reply {
     #[serde(default)]
-    states: BTreeMap<String, State>,
+    states: BTreeMap<String, Status>,
     #[serde(default)]
     error: Option<String>,
 }
 
 /// Asks the cluster at this place.
-pub fn ask(place: &Place, request: &Request) -> Result<BTreeMap<String, State>> {
+pub fn ask(place: &Place, request: &Request) -> Result<BTreeMap<String, Status>> {
     let path = place.control_socket();
     let attempt = || -> Result<Reply> {
         let mut stream = UnixStream::connect(&path)?;

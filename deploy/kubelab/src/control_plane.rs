@@ -68,8 +68,10 @@ impl ControlPlane<'_> {
     /// Starts what works with the API server. It must be ready: the controllers give up otherwise.
     pub fn start_controllers(&self, components: &Components) -> Result<()> {
         let own = format!("https://{}", self.api);
+        // Controllers without service accounts of their own need all rights themselves.
+        let group = (self.spec.kind == Kind::Light).then_some("system:masters");
         let config =
-            self.pki.kubeconfig("controller-manager", &own, "system:kube-controller-manager", None)?;
+            self.pki.kubeconfig("controller-manager", &own, "system:kube-controller-manager", group)?;
         let controllers = if self.spec.kind == Kind::Light { LIGHT_CONTROLLERS } else { FULL_CONTROLLERS };
         let flags = [
             option("kubeconfig", &config),
@@ -85,7 +87,7 @@ impl ControlPlane<'_> {
         ];
         let mut recipe = self.recipe("kube-controller-manager", flags)?;
         if self.spec.kind == Kind::Light {
-            // Without service accounts of their own: their controllers do not run, and nothing runs in pods.
+            // Their controllers do not run, and nothing runs in pods.
             recipe.arguments.retain(|flag| flag != "--use-service-account-credentials=true");
         }
         components.start("kube-controller-manager", recipe)?;

@@ -25,6 +25,7 @@ mod network;
 mod nodes;
 mod pki;
 pub mod place;
+pub mod processes;
 mod programs;
 mod proxy;
 mod run;

@@ -20,7 +20,9 @@ use crate::spec::{Kind, NodePlan, ProxyMode, Spec};
 const SERVED: Duration = Duration::from_mins(1);
 /// The programs that kube-proxy runs, which Debian's alternatives would choose otherwise.
 const IPTABLES: [&str; 3] = ["iptables", "iptables-save", "iptables-restore"];
-/// The first minor version with `nftables` mode on by default (KEP-3866: alpha in 1.29, beta in 1.31).
+/// The first minor version with `nftables` mode (KEP-3866: alpha).
+pub const NFTABLES_MINOR: u32 = 29;
+/// The first with the mode on by default (KEP-3866: beta).
 const NFTABLES_BY_DEFAULT: u32 = 31;
 
 /// What nodes are started with.
@@ -91,7 +93,7 @@ fn kube_proxy(start: &Start<'_>, plan: &NodePlan, netns: &Netns) -> Result<Recip
 }
 
 /// `v1.36.3` → 36.
-fn minor(version: &str) -> u32 {
+pub fn minor(version: &str) -> u32 {
     version.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or_default()
 }
 

@@ -3,6 +3,9 @@
 //! A cluster's first process holds a lock on a file here for as long as it lives. The kernel drops the lock with the
 //! process, whatever ended it, so that a dead cluster is told from a living one without trusting process numbers.
 
+mod remains;
+
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -10,19 +13,22 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{NodePlan, Spec, check_name};
+pub use remains::start_time;
+use remains::{END, First, age, remove_cgroups};
 
 /// Small and volatile things: records, logs, keys, etcd's data.
 const RUN: &str = "/run/why-dropped/clusters";
+/// Nobody else's either, so it goes with the last cluster.
+const ABOVE_RUN: &str = "/run/why-dropped";
 /// What is too large for memory: images and containers.
 const LIB: &str = "/var/lib/why-dropped/clusters";
-/// How long the kernel may take to end a cluster's processes.
-const END: Duration = Duration::from_secs(20);
+/// How much of a log is shown with an error.
+const TAIL_LINES: usize = 12;
+/// How long a lock may be held by somebody who only looks whether the cluster lives, or by one that is ending.
+const LOOKING: Duration = Duration::from_secs(1);
 
 /// A cluster's directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +60,13 @@ pub struct Record {
     pub took: f64,
 }
 
+impl Record {
+    /// How long ago the cluster was made.
+    pub fn age(&self) -> Option<Duration> {
+        age(self.start_time)
+    }
+}
+
 /// A locked place: its cluster is about to be made, or dead.
 #[derive(Debug)]
 pub struct Claim {
@@ -70,19 +83,26 @@ impl Place {
         Ok(Self { name: name.to_owned(), directory: Path::new(RUN).join(name) })
     }
 
-    /// All places where a cluster is or was.
+    /// All places where a cluster is or was, in the order of their names.
     pub fn all() -> Result<Vec<Self>> {
-        let entries = match fs::read_dir(RUN) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error).context(format!("list {RUN}")),
-        };
-        let mut places: Vec<Self> = entries
-            .flatten()
-            .filter_map(|entry| Self::of(&entry.file_name().into_string().ok()?).ok())
-            .collect();
-        places.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(places)
+        let mut names = BTreeSet::new();
+        for directory in [RUN, LIB] {
+            match fs::read_dir(directory) {
+                Ok(entries) => {
+                    names.extend(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error).context(format!("list {directory}")),
+            }
+        }
+        Ok(names.iter().filter_map(|name| Self::of(name).ok()).collect())
+    }
+
+    /// The names of all clusters that live, or the word `none`, for messages.
+    pub fn living_names() -> Result<String> {
+        let names: Vec<String> =
+            Self::all()?.into_iter().filter(Self::is_alive).map(|place| place.name).collect();
+        Ok(if names.is_empty() { "none".to_owned() } else { names.join(", ") })
     }
 
     /// The cluster's name.
@@ -95,9 +115,21 @@ impl Place {
         self.directory.join(name)
     }
 
+    /// The directory of the logs.
+    pub fn logs(&self) -> PathBuf {
+        self.file("logs")
+    }
+
     /// The log of one of its processes.
     pub fn log(&self, component: &str) -> PathBuf {
-        self.directory.join("logs").join(format!("{component}.log"))
+        self.logs().join(format!("{component}.log"))
+    }
+
+    /// The end of the log of one of its processes; empty if there is none.
+    pub fn log_tail(&self, component: &str) -> String {
+        let text = fs::read_to_string(self.log(component)).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
     }
 
     /// The kubeconfig with all rights, for use from the machine.
@@ -127,6 +159,16 @@ impl Place {
         serde_json::from_str(&text).with_context(|| format!("read {}", path.display()))
     }
 
+    /// Whether the cluster told anything of itself, be it readable or not.
+    pub fn has_record(&self) -> bool {
+        self.file("cluster.json").exists()
+    }
+
+    /// The cluster's first process, if it was started; also where another version of this program wrote the record.
+    fn first(&self) -> Option<First> {
+        serde_json::from_str(&fs::read_to_string(self.file("cluster.json")).ok()?).ok()
+    }
+
     /// Replaces what the cluster tells of itself.
     pub fn write_record(&self, record: &Record) -> Result<()> {
         let fresh = self.file("cluster.json.new");
@@ -144,33 +186,44 @@ impl Place {
     /// The record of a cluster that lives.
     pub fn living(&self) -> Result<Record> {
         if !self.is_alive() {
-            let others: Vec<String> =
-                Self::all()?.into_iter().filter(Self::is_alive).map(|place| place.name).collect();
-            let others = if others.is_empty() {
-                "none does".to_owned()
-            } else {
-                format!("these do: {}", others.join(", "))
-            };
             bail!(
-                "no cluster `{}` runs ({others}); `cargo xtask cluster up --name {}` makes it",
+                "no cluster `{0}` runs (running: {1}); `cargo xtask cluster up --name {0}` makes it",
                 self.name,
-                self.name
+                Self::living_names()?
             );
         }
         self.record()
     }
 
+    /// Refuses a name whose cluster runs.
+    pub fn expect_free(&self) -> Result<()> {
+        ensure!(
+            !self.first().is_some_and(|first| first.ready && first.lives()),
+            "cluster `{0}` runs already: use it (`cargo xtask cluster env --name {0}`), end it (`cargo xtask cluster down \
+             --name {0}`) or choose another `--name`",
+            self.name
+        );
+        Ok(())
+    }
+
     /// Takes the place for a new cluster. Removes what a dead one of this name left.
     pub fn claim(&self) -> Result<Claim> {
-        let Some(claim) = self.lock()? else {
-            bail!("cluster `{0}` runs already; `cargo xtask cluster down --name {0}` ends it", self.name);
+        let begun = Instant::now();
+        let claim = loop {
+            if let Some(claim) = self.lock()? {
+                break claim;
+            }
+            self.expect_free()?;
+            ensure!(
+                begun.elapsed() < LOOKING,
+                "another command is making or ending cluster `{0}`; wait for it, or end the cluster: `cargo xtask cluster \
+                 down --name {0}`",
+                self.name
+            );
+            std::thread::sleep(Duration::from_millis(5));
         };
-        if self.file("cluster.json").exists() || self.large().exists() {
-            claim.remove_remains()?;
-        }
-        for directory in
-            [self.directory.join("logs"), self.directory.join("pki"), self.directory.join("kubeconfigs")]
-        {
+        claim.remove_remains()?;
+        for directory in [self.logs(), self.file("pki"), self.file("kubeconfigs")] {
             fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
         }
         Ok(claim)
@@ -180,11 +233,14 @@ impl Place {
     fn lock(&self) -> Result<Option<Claim>> {
         let path = self.file("lock");
         loop {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&self.directory)
-                .with_context(|| format!("make {}", self.directory.display()))?;
+            match fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory) {
+                Ok(()) => {}
+                // The directory above was removed with the last cluster since.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    return Err(error).with_context(|| format!("make {}", self.directory.display()));
+                }
+            }
             let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
             let file = match opened {
                 Ok(file) => file,
@@ -212,14 +268,15 @@ impl Place {
             return Ok(false);
         }
         let begun = Instant::now();
+        let mut killed = false;
         loop {
             if let Some(claim) = self.lock()? {
-                claim.remove()?;
-                return Ok(true);
+                return claim.remove().map(|any| any || killed);
             }
             // The record comes a moment after the lock.
-            if let Ok(record) = self.record() {
-                end_process(&record)?;
+            if let Some(first) = self.first() {
+                first.end(&self.name)?;
+                killed = true;
             }
             ensure!(
                 begun.elapsed() < END,
@@ -238,30 +295,41 @@ impl Claim {
         self.lock.try_clone().context("share the cluster's lock")
     }
 
-    /// Removes everything of a dead cluster.
-    pub fn remove(self) -> Result<()> {
-        self.remove_remains()?;
-        fs::remove_dir_all(&self.place.directory)
-            .with_context(|| format!("remove {}", self.place.directory.display()))
+    /// Removes everything of a dead cluster. Whether there was anything.
+    pub fn remove(self) -> Result<bool> {
+        let any = self.remove_remains()?;
+        let directory = &self.place.directory;
+        let lock = directory.join("lock");
+        fs::remove_file(&lock).with_context(|| format!("remove {}", lock.display()))?;
+        // From here on others may take the place, and a directory that is not empty is theirs.
+        for directory in [directory.as_path(), Path::new(RUN), Path::new(ABOVE_RUN), Path::new(LIB)] {
+            let _ = fs::remove_dir(directory);
+        }
+        Ok(any)
     }
 
-    /// Everything but the directory with the lock.
-    fn remove_remains(&self) -> Result<()> {
+    /// Everything but the directory with the lock. Whether there was anything.
+    fn remove_remains(&self) -> Result<bool> {
         let place = &self.place;
-        if let Ok(record) = place.record() {
-            end_process(&record)?;
+        let mut any = false;
+        if let Some(first) = place.first() {
+            first.end(&place.name)?;
         }
         remove_cgroups(&place.cgroup())?;
         let large = place.large();
         if large.exists() {
             fs::remove_dir_all(&large).with_context(|| format!("remove {}", large.display()))?;
+            any = true;
         }
-        for entry in fs::read_dir(&place.directory)?.flatten().filter(|entry| entry.file_name() != "lock") {
+        let entries = fs::read_dir(&place.directory);
+        let entries = entries.with_context(|| format!("list {}", place.directory.display()))?;
+        for entry in entries.flatten().filter(|entry| entry.file_name() != "lock") {
             let path = entry.path();
             let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
             removed.with_context(|| format!("remove {}", path.display()))?;
+            any = true;
         }
-        Ok(())
+        Ok(any)
     }
 }
 
@@ -272,95 +340,18 @@ pub fn sweep() -> Result<Vec<String>> {
         if !place.is_alive()
             && let Some(claim) = place.lock()?
         {
-            claim.remove()?;
-            removed.push(place.name);
+            // Somebody else's sweep may have left nothing but the lock that was just made.
+            if claim.remove()? {
+                removed.push(place.name);
+            }
         }
     }
     Ok(removed)
-}
-
-/// Ends the cluster's first process, and with it all others, and waits until they are gone.
-fn end_process(record: &Record) -> Result<()> {
-    let pid = Pid::from_raw(record.pid);
-    let begun = Instant::now();
-    while start_time(record.pid) == Some(record.start_time) {
-        match kill(pid, Signal::SIGKILL) {
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(errno) => {
-                return Err(errno)
-                    .with_context(|| format!("end process {pid} of cluster `{}`", record.spec.name));
-            }
-        }
-        ensure!(begun.elapsed() < END, "process {pid} of cluster `{}` does not end", record.spec.name);
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    Ok(())
-}
-
-/// When a process started, in clock ticks since boot; `None` if it is gone or only its exit status is left.
-///
-/// proc_pid_stat(5): the name in parentheses may hold blanks, so fields are counted from the last `)`.
-pub(crate) fn start_time(pid: i32) -> Option<u64> {
-    parse_start_time(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-}
-
-fn parse_start_time(stat: &str) -> Option<u64> {
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    let state = fields.next()?;
-    if state == "Z" || state == "X" {
-        return None;
-    }
-    // Field 22; the state was the third.
-    fields.nth(18)?.parse().ok()
-}
-
-/// Removes a control group and those below it, in every hierarchy (version 1) or in the only one (version 2).
-fn remove_cgroups(name: &str) -> Result<()> {
-    let root = Path::new("/sys/fs/cgroup");
-    let hierarchies = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
-    for group in hierarchies.chain([root.to_owned()]).map(|hierarchy| hierarchy.join(name)) {
-        let begun = Instant::now();
-        while group.is_dir() {
-            match remove_group(&group) {
-                Ok(()) => {}
-                // Processes leave their groups a moment after they ended.
-                Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) && begun.elapsed() < END => {
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                Err(error) => {
-                    return Err(error).with_context(|| format!("remove control group {}", group.display()));
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn remove_group(group: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(group)?.flatten().filter(|entry| entry.path().is_dir()) {
-        remove_group(&entry.path())?;
-    }
-    fs::remove_dir(group)
 }
 
 fn same_file(path: &Path, file: &File) -> bool {
     match (fs::metadata(path), file.metadata()) {
         (Ok(at_path), Ok(open)) => at_path.ino() == open.ino() && at_path.dev() == open.dev(),
         _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_start_time_is_found_behind_any_name() {
-        let stat = "1234 (a ) b) S 1 1234 1234 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 9 0 777 1 2 3";
-        assert_eq!(parse_start_time(stat), Some(777));
-        assert_eq!(parse_start_time(&stat.replace(" S ", " Z ")), None);
-        assert_eq!(parse_start_time("nonsense"), None);
-        let own = i32::try_from(std::process::id()).expect("a process number");
-        assert!(start_time(own).is_some());
     }
 }

@@ -30,8 +30,10 @@ use crate::spec::Kind;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Progress {
-    /// Something was done, after so many seconds.
-    Step(String, f64),
+    /// A step begins.
+    Begun(String),
+    /// It is done, so many seconds after the cluster's beginning.
+    Done(String, f64),
     /// The cluster is ready.
     Ready,
     /// It will not be.
@@ -40,11 +42,23 @@ pub enum Progress {
 
 struct Reporter {
     begun: Instant,
+    step: &'static str,
 }
 
 impl Reporter {
-    fn step(&self, what: &str) {
-        say(&Progress::Step(what.to_owned(), self.begun.elapsed().as_secs_f64()));
+    fn begin(step: &'static str) -> Self {
+        say(&Progress::Begun(step.to_owned()));
+        Self { begun: Instant::now(), step }
+    }
+
+    fn done(&self) {
+        say(&Progress::Done(self.step.to_owned(), self.begun.elapsed().as_secs_f64()));
+    }
+
+    fn next(&mut self, step: &'static str) {
+        self.done();
+        self.step = step;
+        say(&Progress::Begun(step.to_owned()));
     }
 }
 
@@ -88,11 +102,12 @@ impl Stays {
 }
 
 fn up(place: &Place, mut record: Record) -> Result<Stays> {
-    let reporter = Reporter { begun: Instant::now() };
+    let mut reporter = Reporter::begin("network and certificates");
     let spec = record.spec.clone();
     let programs = Programs::new(spec.programs.as_deref());
     record.version = programs.version("kube-apiserver")?;
     let components = Arc::new(Components::new(place.clone()));
+    components.watch();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -121,7 +136,7 @@ fn up(place: &Place, mut record: Record) -> Result<Stays> {
     pki.kubeconfig_at(&place.kubeconfig(), &format!("why-dropped-{}", spec.name), &record.api, &admin)?;
     proxy::carry(listener, underlay.clone(), inside);
     place.write_record(&record)?;
-    reporter.step("network and certificates");
+    reporter.next("API server");
 
     let plane =
         ControlPlane { spec: &spec, place, netns: &underlay, api: inside, pki: &pki, programs: &programs };
@@ -132,7 +147,7 @@ fn up(place: &Place, mut record: Record) -> Result<Stays> {
         control_plane::wait_ready(objects.client(), &components).await?;
         anyhow::Ok(objects)
     })?;
-    reporter.step("API server");
+    reporter.next("controllers, scheduler, kube-proxy");
     plane.start_controllers(&components)?;
     nodes::start(
         &nodes::Start {
@@ -145,7 +160,7 @@ fn up(place: &Place, mut record: Record) -> Result<Stays> {
         },
         &components,
     )?;
-    reporter.step("controllers, scheduler, kube-proxy");
+    reporter.next("Services are served on every node");
 
     let mut controllers = Vec::new();
     if let Some(enforcer) = Enforcer::new(&spec, &record)? {
@@ -159,7 +174,7 @@ fn up(place: &Place, mut record: Record) -> Result<Stays> {
         Kind::Full => bail!("full clusters are not built yet"),
     }
     runtime.block_on(nodes::wait_served(&objects, &record, &components))?;
-    reporter.step("Services are served on every node");
+    reporter.done();
     components.check()?;
     record.ready = true;
     record.took = reporter.begun.elapsed().as_secs_f64();

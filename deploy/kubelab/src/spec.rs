@@ -51,6 +51,20 @@ pub enum Enforcement {
     Kindnet,
 }
 
+impl ProxyMode {
+    /// As on the command line.
+    pub fn word(self) -> String {
+        word(&self)
+    }
+}
+
+impl Enforcement {
+    /// As on the command line.
+    pub fn word(self) -> String {
+        word(&self)
+    }
+}
+
 /// A cluster to be made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Spec {
@@ -225,6 +239,10 @@ impl Spec {
     pub fn dns_service(&self) -> IpAddr {
         IpAddr::V4(Ipv4Addr::from(u32::from(self.service_cidr.network()) + 10))
     }
+}
+
+fn word(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 /// Whether a cluster may be called so.
