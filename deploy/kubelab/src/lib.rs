@@ -26,7 +26,7 @@ mod nodes;
 mod pki;
 pub mod place;
 pub mod processes;
-mod programs;
+pub mod programs;
 mod proxy;
 mod run;
 pub mod spec;
