@@ -5,6 +5,7 @@
 
 mod ends;
 pub(crate) mod lookup;
+mod member;
 mod rule;
 mod stage;
 mod test;
@@ -22,6 +23,7 @@ use self::trail::Event;
 pub(crate) use self::trail::{RuleId, Trail};
 use crate::dispatch::Dispatch;
 use crate::hooks::{Base, Hook, Kind};
+use crate::ipset::Sets;
 use crate::ir::{Chain, ChainId, Rule, RuleSet};
 use crate::network::Network;
 use crate::packet::Passing;
@@ -36,6 +38,9 @@ const MAX_CALLS: usize = 128;
 const MAX_EVENTS: u32 = 4096;
 /// Forks inside one another before a way is given up.
 const MAX_FORKS: u8 = 48;
+/// Answers of sets told of one way. A busy chain of a policy engine asks some twenty; what is left out is the answers, not
+/// what follows from them.
+const MAX_ANSWERS: u32 = 64;
 /// Ways kept of one walk: more endpoints than a person or the wire can use.
 pub(crate) const MAX_WAYS: u32 = 1024;
 
@@ -77,9 +82,17 @@ pub(crate) fn base_chains(sets: &[RuleSet], family: Family, reversed: bool) -> V
     found
 }
 
+/// What conditions ask besides the packet.
+#[derive(Clone, Copy)]
+pub(crate) struct World<'h> {
+    pub(crate) network: &'h Network,
+    pub(crate) ipsets: &'h Sets,
+}
+
 /// One walk.
 pub(crate) struct Walker<'h> {
     sets: &'h [RuleSet],
+    world: World<'h>,
     network: &'h Network,
     chains: &'h [BaseChain],
     dispatch: &'h Dispatch,
@@ -123,6 +136,8 @@ struct Way {
     looked_up: (IpAddr, u32),
     trail: Trail,
     events: u32,
+    /// Answers of sets in the trail, which are no events.
+    answers: u32,
     gaps: Vec<Gap>,
     dnat: Option<RuleId>,
     forks: u8,
@@ -160,13 +175,14 @@ enum Parting {
 impl<'h> Walker<'h> {
     pub(crate) fn new(
         sets: &'h [RuleSet],
-        network: &'h Network,
+        world: World<'h>,
         chains: &'h [BaseChain],
         dispatch: &'h Dispatch,
     ) -> Self {
         Self {
             sets,
-            network,
+            world,
+            network: world.network,
             chains,
             dispatch,
             rules_left: Cell::new(MAX_RULES),
@@ -189,6 +205,7 @@ impl<'h> Walker<'h> {
             gateway: None,
             trail: Trail::default(),
             events: 0,
+            answers: 0,
             gaps: Vec::new(),
             dnat: None,
             forks: 0,
@@ -317,7 +334,23 @@ impl Way {
     fn record(&mut self, rule: Option<RuleId>, action: Action) {
         let hook = if matches!(action, Action::Route(_)) { "ROUTE" } else { self.hook() };
         self.events += 1;
-        self.trail.push(Event { hook, rule, action });
+        self.trail.push(Event { hook, rule, action, missed: false });
+    }
+
+    /// Keeps what a set said to a rule; the one after the last that is kept says that there are more.
+    fn answer(&mut self, rule: RuleId, said: String, missed: bool) {
+        self.answers += 1;
+        let said = if self.answers <= MAX_ANSWERS {
+            said
+        } else {
+            format!("sets said more than these {MAX_ANSWERS} things")
+        };
+        self.trail.push(Event {
+            hook: self.hook(),
+            rule: Some(rule),
+            action: Action::Membership(said),
+            missed,
+        });
     }
 
     /// The way's end.

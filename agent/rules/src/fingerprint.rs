@@ -4,14 +4,15 @@
 
 use model::node_state::NodeState;
 
+use crate::ipset::Sets;
 use crate::ir::RuleSet;
 use crate::ir::lookup::{Element, Mapped};
 
 /// Multiplier of the mixing step (the golden ratio in 64 bits).
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Hash of rules, chains and policies without counters, of routes, addresses and sysctls.
-pub(crate) fn of(state: &NodeState, sets: &[RuleSet]) -> u64 {
+/// Hash of rules, chains and policies without counters, of sets, routes, addresses and sysctls.
+pub(crate) fn of(state: &NodeState, sets: &[RuleSet], ipsets: &Sets) -> u64 {
     let mut hash = Hash(MIX);
     for set in sets {
         hash.text(set.backend.word());
@@ -41,6 +42,7 @@ pub(crate) fn of(state: &NodeState, sets: &[RuleSet]) -> u64 {
     for name in &state.foreign_nft_tables {
         hash.text(name);
     }
+    hash.word(of_sets(state.ipsets.as_deref().unwrap_or_default(), ipsets));
     for route in &state.routes {
         hash.text(&format!("{route:?}"));
     }
@@ -55,6 +57,27 @@ pub(crate) fn of(state: &NodeState, sets: &[RuleSet]) -> u64 {
         hash.text(value);
     }
     hash.0
+}
+
+/// Sets and their members, in whatever order the kernel's hashes have them, without counters, timeouts and remarks. What
+/// rules add to a set is no change of the rules.
+fn of_sets(saved: &str, ipsets: &Sets) -> u64 {
+    let mut sum = 0_u64;
+    for line in saved.lines() {
+        let mut hash = Hash(MIX);
+        let mut name = "";
+        for (at, word) in line.split_ascii_whitespace().take(3).enumerate() {
+            if at == 1 {
+                name = word;
+            }
+            hash.text(word);
+        }
+        if !ipsets.is_changing(name) {
+            hash.word(line.contains(" nomatch").into());
+            sum = sum.wrapping_add(hash.0);
+        }
+    }
+    sum
 }
 
 struct Hash(u64);

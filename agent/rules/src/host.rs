@@ -10,9 +10,10 @@ use model::node_state::{NodeState, Part, SavedRules};
 use model::walk::{Backend, Branch, Outcome, RulesStamp, Walk};
 
 use crate::dispatch::Dispatch;
-use crate::eval::{self, BaseChain, End, Ending, Walker};
+use crate::eval::{self, BaseChain, End, Ending, Walker, World};
 use crate::fingerprint;
-use crate::ir::{Problem, RuleSet};
+use crate::ipset::Sets;
+use crate::ir::{Problem, RuleSet, Target};
 use crate::network::Network;
 use crate::packet::{Device, Passing};
 use crate::proxy::ProxyIndex;
@@ -22,6 +23,7 @@ use crate::{iptables, nft, report};
 #[derive(Debug)]
 pub struct Host {
     sets: Vec<RuleSet>,
+    ipsets: Sets,
     network: Network,
     pub(crate) dispatch: Dispatch,
     proxy: ProxyIndex,
@@ -57,6 +59,7 @@ impl Host {
     }
 
     fn of(state: &NodeState, mut sets: Vec<RuleSet>, nftables: &str) -> Self {
+        let mut gaps = state.gaps.clone();
         let mut unwalked = Vec::new();
         let mut known: Vec<String> = Vec::new();
         let mut foreign: Vec<String> = state.foreign_nft_tables.clone();
@@ -112,12 +115,18 @@ impl Host {
                 unwalked.push((Some(set.family), Gap::new(format!("{} rules", set.family), why)));
             }
         }
+        let ipsets = read_sets(state, &sets);
+        for problem in ipsets.problems().iter().take(3) {
+            let why =
+                format!("line {} could not be read ({}): {}", problem.line, problem.what, problem.excerpt);
+            gaps.push(Gap::new("ipset", why));
+        }
         let network = Network::new(state);
         let chains = [Family::Ipv4, Family::Ipv6].map(|family| Orders::of(&sets, family));
         let proxy = ProxyIndex::new(&sets);
-        let fingerprint = fingerprint::of(state, &sets);
+        let fingerprint = fingerprint::of(state, &sets, &ipsets);
         let dispatch = Dispatch::new(&sets);
-        Self { sets, network, dispatch, proxy, fingerprint, chains, gaps: state.gaps.clone(), unwalked }
+        Self { sets, ipsets, network, dispatch, proxy, fingerprint, chains, gaps, unwalked }
     }
 
     /// Hash of all rules, routes, addresses and routing sysctls; counters and remarks do not count.
@@ -180,12 +189,11 @@ impl Host {
             Family::Ipv6 => &self.chains[1],
         };
         let passing = Passing::entering(packet, input);
-        let mut ends = distinct(
-            Walker::new(&self.sets, &self.network, &orders.first, &self.dispatch).walk(passing.clone()),
-        );
+        let world = World { network: &self.network, ipsets: &self.ipsets };
+        let mut ends =
+            distinct(Walker::new(&self.sets, world, &orders.first, &self.dispatch).walk(passing.clone()));
         if let Some(second) = &orders.second {
-            let others =
-                distinct(Walker::new(&self.sets, &self.network, second, &self.dispatch).walk(passing));
+            let others = distinct(Walker::new(&self.sets, world, second, &self.dispatch).walk(passing));
             let gap = Gap::new(
                 "order of chains",
                 "two tables have chains at the same place, and which was registered first is not known; it matters here",
@@ -194,6 +202,26 @@ impl Host {
         }
         ends
     }
+}
+
+/// The kernel's sets, and which of them rules change.
+fn read_sets(state: &NodeState, sets: &[RuleSet]) -> Sets {
+    let unread = state.unread.iter().find(|unread| unread.part == Part::Sets);
+    let mut ipsets = match (&state.ipsets, unread) {
+        (Some(text), _) => Sets::parse(text),
+        (None, Some(unread)) => Sets::unread(unread.gap.clone()),
+        (None, None) => Sets::unread(Gap::new("ipset", "not among what was read of this namespace")),
+    };
+    for set in sets {
+        for rule in set.tables.iter().flat_map(|table| &table.rules) {
+            if let Target::ChangeSets(names) = &rule.target {
+                for name in names {
+                    ipsets.mark_changing(set.text(*name));
+                }
+            }
+        }
+    }
+    ipsets
 }
 
 /// Whether a warning of `iptables-nft-save` is of a table that it cannot print and nft's listing holds

@@ -17,7 +17,7 @@ use self::words::{Words, packets};
 use crate::ir::{ChainId, Policy, Problem, Rule, RuleSet, Span};
 
 /// Problems kept of one text; the number beyond is told in a last entry.
-const MAX_PROBLEMS: usize = 100;
+pub(crate) const MAX_PROBLEMS: usize = 100;
 /// Characters of a bad line that a problem quotes.
 const EXCERPT: usize = 120;
 
@@ -214,7 +214,7 @@ fn position(offset: usize) -> Result<u32, &'static str> {
     u32::try_from(offset).map_err(|_| "too much text")
 }
 
-fn excerpt(line: &str) -> String {
+pub(crate) fn excerpt(line: &str) -> String {
     line.chars().take(EXCERPT).flat_map(char::escape_debug).collect()
 }
 

@@ -180,8 +180,25 @@ pub enum Test {
     Always,
     /// Whether a set holds these fields. Fails, negated or not, where the packet has no such field.
     Lookup(Box<Lookup>),
+    /// Whether a set of the kernel's ipset holds the packet (`-m set`).
+    InSet(InSet),
     /// Not modelled: kept as printed.
     Unknown(Span),
+}
+
+/// A question to a set of the kernel's ipset, which lies outside any rule set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InSet {
+    /// The set's name.
+    pub name: Span,
+    /// How many dimensions are named.
+    pub dimensions: u8,
+    /// For which of them, lowest bit first, the source counts.
+    pub sources: u8,
+    /// Whether exceptions count as held and what is held does not (`--return-nomatch`).
+    pub excepted: bool,
+    /// Whether the member's counters must have certain values too.
+    pub counted: bool,
 }
 
 /// An interface name, or the beginning of one.
@@ -324,6 +341,8 @@ pub enum Target {
     Steps(Box<[Step]>),
     /// Carried out without any bearing on the verdict: logging, counting, header fields no rule here reads.
     Continue,
+    /// Adds the packet to these sets of the kernel's ipset or takes it away.
+    ChangeSets(Box<[Span]>),
     /// Not modelled: kept as printed.
     Unknown(Span),
 }

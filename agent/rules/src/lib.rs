@@ -14,6 +14,7 @@ mod eval;
 mod fingerprint;
 pub mod hooks;
 mod host;
+pub mod ipset;
 pub mod iptables;
 pub mod ir;
 mod network;

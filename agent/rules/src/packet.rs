@@ -45,6 +45,8 @@ pub(crate) struct Passing {
     pub(crate) dst_settled: bool,
     /// Whether the nat chains that may change the source have had their turn.
     pub(crate) src_settled: bool,
+    /// The virtual server that IPVS took it for, if it did.
+    pub(crate) served: Option<SocketAddr>,
 }
 
 impl Passing {
@@ -67,6 +69,7 @@ impl Passing {
             masqueraded: false,
             dst_settled: false,
             src_settled: false,
+            served: None,
         }
     }
 

@@ -14,7 +14,11 @@ pub(crate) fn branch(sets: &[RuleSet], end: &End) -> Branch {
     let mut steps = Vec::new();
     // The Service a chain works for, as the last rule that names one says; large clusters leave later comments out.
     let mut service = String::new();
+    let passes = matches!(end.ending, Ending::Outcome { outcome: Outcome::Forwarded | Outcome::Local, .. });
     for event in end.trail.events() {
+        if passes && event.missed {
+            continue;
+        }
         let (rule, packets) = match event.rule {
             Some(id) => {
                 let (mut rule, packets) = reference(sets, id);

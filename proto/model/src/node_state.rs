@@ -155,6 +155,10 @@ pub enum Part {
     Routes(Family),
     /// Policy routing rules of a family.
     RoutingRules(Family),
+    /// Sets of the kernel's ipset.
+    Sets,
+    /// IPVS' virtual servers.
+    VirtualServers,
 }
 
 /// A part that was not read, or not wholly.
@@ -177,6 +181,13 @@ pub struct NodeState {
     /// nftables tables beyond those of iptables-nft that can decide over a packet. Those that `nftables` lacks, or that are
     /// not walked, stay doubtful.
     pub foreign_nft_tables: Vec<String>,
+    /// What `ipset save` prints; `None` where it was not asked, because no rule names a set.
+    #[serde(default)]
+    pub ipsets: Option<String>,
+    /// IPVS' virtual servers, as `/proc/net/ip_vs` shows or `ipvsadm -Sn` prints them; empty where there are none, `None`
+    /// where they were not read.
+    #[serde(default)]
+    pub ipvs: Option<String>,
     /// Interfaces.
     pub links: Vec<Link>,
     /// Interface addresses.

@@ -104,6 +104,8 @@ pub enum Action {
     Mark(u32),
     /// A base chain ended with its policy.
     Policy(String),
+    /// A set that the rule asks was asked: what about, and what it said.
+    Membership(String),
     /// A route was chosen: device and gateway in words, or why there is none.
     Route(String),
     /// The rule could not be evaluated; the text says which part.

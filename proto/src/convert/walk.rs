@@ -212,6 +212,7 @@ fn action(action: &Action) -> v1::action::Kind {
         Action::Masquerade => v1::action::Kind::Masquerade(nothing),
         Action::Mark(mark) => v1::action::Kind::Mark(*mark),
         Action::Policy(policy) => v1::action::Kind::Policy(policy.clone()),
+        Action::Membership(said) => v1::action::Kind::Membership(said.clone()),
         Action::Route(route) => v1::action::Kind::Route(route.clone()),
         Action::Unknown(what) => v1::action::Kind::Unknown(what.clone()),
     }
@@ -228,6 +229,7 @@ fn action_to_model(sent: v1::action::Kind) -> Read<Action> {
         v1::action::Kind::Masquerade(_) => Action::Masquerade,
         v1::action::Kind::Mark(mark) => Action::Mark(mark),
         v1::action::Kind::Policy(policy) => Action::Policy(read::text(policy, "policy")?),
+        v1::action::Kind::Membership(said) => Action::Membership(read::text(said, "membership")?),
         v1::action::Kind::Route(route) => Action::Route(read::text(route, "route")?),
         v1::action::Kind::Unknown(what) => Action::Unknown(read::text(what, "unknown")?),
     })

@@ -545,7 +545,7 @@ impl ::prost::Name for Masquerade {
 /// What one step did.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Action {
-    #[prost(oneof = "action::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "action::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub kind: ::core::option::Option<action::Kind>,
 }
 /// Nested message and enum types in `Action`.
@@ -593,6 +593,9 @@ pub mod action {
         /// Could not be evaluated; which part.
         #[prost(string, tag = "11")]
         Unknown(::prost::alloc::string::String),
+        /// What a set that the rule asks said.
+        #[prost(string, tag = "12")]
+        Membership(::prost::alloc::string::String),
     }
 }
 impl ::prost::Name for Action {

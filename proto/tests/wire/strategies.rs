@@ -88,6 +88,7 @@ fn action() -> impl Strategy<Value = Action> {
         any::<u32>().prop_map(Action::Mark),
         text().prop_map(Action::Policy),
         text().prop_map(Action::Route),
+        text().prop_map(Action::Membership),
         text().prop_map(Action::Unknown),
     ]
 }

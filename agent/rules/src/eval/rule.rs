@@ -8,14 +8,15 @@ use model::flow::Family;
 use model::gap::Gap;
 use model::walk::{Action, Outcome};
 
-use super::lookup;
 use super::test::{Holds, holds, matches};
 use super::{
-    BaseChain, End, Ending, Flow, Frame, MAX_CALLS, MAX_WAYS, Parting, RuleId, Stage, Walker, Way, quote,
+    BaseChain, End, Ending, Flow, Frame, MAX_ANSWERS, MAX_CALLS, MAX_WAYS, Parting, RuleId, Stage, Walker,
+    Way, quote,
 };
+use super::{lookup, member};
 use crate::hooks::{Hook, Kind};
 use crate::ir::lookup::{Found, Lookup, Mapped, Verdict};
-use crate::ir::{ChainId, Policy, Rule, RuleSet, Step, Target};
+use crate::ir::{ChainId, Policy, Rule, RuleSet, Step, Target, Test};
 use crate::network::Tri;
 
 /// What REJECT sends when the rule does not say (`man iptables-extensions`).
@@ -30,12 +31,19 @@ impl Walker<'_> {
     /// Evaluates a rule and carries out its target.
     pub(super) fn rule(&self, way: &mut Way, id: RuleId, rule: &Rule) -> Flow {
         let Some(rules) = self.rules(id.set) else { return Flow::On };
-        if matches!(rule.target, Target::None | Target::Continue) {
+        if matches!(rule.target, Target::None | Target::Continue | Target::ChangeSets(_)) {
             return Flow::On;
         }
-        match holds(rules, rule, &way.packet, self.network) {
+        match holds(rules, rule, &way.packet, self.world) {
             Holds::No => Flow::On,
-            Holds::Yes => self.carry_out(way, id, rule, rules),
+            Holds::NotInSets => {
+                self.ask_sets(way, id, rule, rules, true);
+                Flow::On
+            }
+            Holds::Yes => {
+                self.ask_sets(way, id, rule, rules, false);
+                self.carry_out(way, id, rule, rules)
+            }
             Holds::Sometimes => {
                 if !self.take_way() {
                     let gap = Gap::new("further ways", format!("only {MAX_WAYS} ways are followed"));
@@ -49,14 +57,43 @@ impl Walker<'_> {
             Holds::Unknown => {
                 let mut other = way.clone();
                 let quoted = quote(rules, rule);
+                let doubt = self.doubt_of_sets(way, rule, rules);
                 let gap = Gap::new(
                     format!("a rule of {} {}", self.table_name(id), self.chain_name(id)),
-                    format!("cannot be evaluated: {quoted}"),
+                    format!("cannot be evaluated{doubt}: {quoted}"),
                 );
                 other.record(Some(id), Action::Unknown(quoted));
                 self.part(Parting::Doubt(gap), other, id, rule, rules)
             }
         }
+    }
+
+    /// Keeps what the sets said that a rule asks: all that it asks if it matched, else those that were against it.
+    fn ask_sets(&self, way: &mut Way, id: RuleId, rule: &Rule, rules: &RuleSet, missed: bool) {
+        for item in rules.matches_of(rule) {
+            let Test::InSet(asked) = item.test else { continue };
+            if way.answers > MAX_ANSWERS {
+                return;
+            }
+            let against = matches(rules, item, &way.packet, self.world) == Tri::No;
+            if against == missed {
+                let said = member::in_words(rules, asked, &way.packet, self.world.ipsets);
+                way.answer(id, said, missed);
+            }
+        }
+    }
+
+    /// Which sets leave a rule open, and why; empty if none does.
+    fn doubt_of_sets(&self, way: &Way, rule: &Rule, rules: &RuleSet) -> String {
+        let asked = rules.matches_of(rule).iter().filter_map(|item| match item.test {
+            Test::InSet(asked) if matches(rules, item, &way.packet, self.world) == Tri::Unknown => {
+                Some(asked)
+            }
+            _ => None,
+        });
+        let said: Vec<String> =
+            asked.map(|asked| member::in_words(rules, asked, &way.packet, self.world.ipsets)).collect();
+        if said.is_empty() { String::new() } else { format!(" ({})", said.join("; ")) }
     }
 
     /// Lets a second way carry the target out.
@@ -75,7 +112,7 @@ impl Walker<'_> {
     fn act(&self, way: &mut Way, id: RuleId, rule: &Rule, rules: &RuleSet, target: &Target) -> Flow {
         let base = self.chains.get(way.entry).copied();
         match target {
-            Target::None | Target::Continue => {}
+            Target::None | Target::Continue | Target::ChangeSets(_) => {}
             Target::Accept => {
                 way.record(Some(id), Action::Accept);
                 way.leave();
@@ -161,7 +198,7 @@ impl Walker<'_> {
         let (entry, frames) = (way.entry, way.frames.len());
         for step in steps {
             match step {
-                Step::If(item) => match matches(rules, item, &way.packet, self.network) {
+                Step::If(item) => match matches(rules, item, &way.packet, self.world) {
                     Tri::Yes => {}
                     Tri::No => return Flow::On,
                     Tri::Unknown => {

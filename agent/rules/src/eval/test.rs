@@ -5,7 +5,7 @@
 use ipnet::IpNet;
 use model::flow::Protocol;
 
-use super::lookup;
+use super::{World, lookup, member};
 use crate::ir::{
     AddressTypes, Chance, CtStates, Interface, Match, PacketType, Rule, RuleSet, Side, Target, Test,
 };
@@ -19,6 +19,8 @@ pub(super) enum Holds {
     Yes,
     /// It does not.
     No,
+    /// It would if sets said otherwise.
+    NotInSets,
     /// Sometimes, by design of the rule: both ways really happen.
     Sometimes,
     /// It cannot be told.
@@ -26,8 +28,9 @@ pub(super) enum Holds {
 }
 
 /// Whether all conditions of a rule hold.
-pub(super) fn holds(rules: &RuleSet, rule: &Rule, packet: &Passing, network: &Network) -> Holds {
+pub(super) fn holds(rules: &RuleSet, rule: &Rule, packet: &Passing, world: World<'_>) -> Holds {
     let mut result = Holds::Yes;
+    let mut missed = false;
     for item in rules.matches_of(rule) {
         let by_chance = match item.test {
             Test::Chance(Chance::Sometimes) => true,
@@ -44,17 +47,19 @@ pub(super) fn holds(rules: &RuleSet, rule: &Rule, packet: &Passing, network: &Ne
             }
             continue;
         }
-        match matches(rules, item, packet, network) {
+        match matches(rules, item, packet, world) {
             Tri::Yes => {}
+            Tri::No if matches!(item.test, Test::InSet(_)) => missed = true,
             Tri::No => return Holds::No,
             Tri::Unknown => result = Holds::Unknown,
         }
     }
-    result
+    if missed { Holds::NotInSets } else { result }
 }
 
 /// Whether one condition holds.
-pub(super) fn matches(rules: &RuleSet, item: &Match, packet: &Passing, network: &Network) -> Tri {
+pub(super) fn matches(rules: &RuleSet, item: &Match, packet: &Passing, world: World<'_>) -> Tri {
+    let network = world.network;
     let tcp = packet.protocol == Protocol::Tcp;
     let truth = match &item.test {
         // Without a connection they fail whether negated or not (`conntrack_mt`, `connmark_mt`).
@@ -68,6 +73,7 @@ pub(super) fn matches(rules: &RuleSet, item: &Match, packet: &Passing, network: 
         {
             return Tri::No;
         }
+        Test::InSet(asked) => member::holds(rules, *asked, packet, world.ipsets),
         Test::Lookup(asked) => return lookup::holds(rules, asked, item.negate, packet, network),
         Test::Destination(net) => contains(net, packet.dst.ip()),
         Test::Source(net) => contains(net, packet.src),

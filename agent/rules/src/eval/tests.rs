@@ -10,6 +10,7 @@ use crate::Host;
 
 mod bounds;
 mod routes;
+mod sets;
 
 const STAMP: RulesStamp = RulesStamp { read_at: Timestamp(0), fingerprint: 0, unchanged_since: Timestamp(0) };
 

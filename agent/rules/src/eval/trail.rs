@@ -29,6 +29,8 @@ pub(crate) struct Event {
     pub(crate) hook: &'static str,
     pub(crate) rule: Option<RuleId>,
     pub(crate) action: Action,
+    /// Whether it is why a rule did not match: worth telling where the packet gets lost.
+    pub(crate) missed: bool,
 }
 
 /// What happened so far, newest first; ways that part share what they had in common.

@@ -12,7 +12,8 @@ use super::values::{
 };
 use super::words::Words;
 use super::{Names, target};
-use crate::ir::{AddressTypes, Chance, Interface, Match, PacketType, Side, Span, Target, Test};
+use crate::ipset::sides;
+use crate::ir::{AddressTypes, Chance, InSet, Interface, Match, PacketType, Side, Span, Target, Test};
 
 type Refusal = &'static str;
 
@@ -78,6 +79,7 @@ fn extension(
         "statistic" => return statistic(words, start, matches),
         "recent" => return recent(words, matches),
         "physdev" => return bridge_port(words, start, matches),
+        "set" => return in_set(words, start, matches),
         "owner" => {
             let negate = all_negated(words);
             matches.push(Match { negate, test: Test::SocketOwner(span(start, words.offset())) });
@@ -260,6 +262,50 @@ fn recent(words: &mut Words<'_>, matches: &mut Vec<Match>) -> Result<(), Refusal
         }
     }
     matches.push(Match { negate, test });
+    Ok(())
+}
+
+/// `-m set`: options that belong together, told apart by the set they follow (`set_parse_v4`, extensions/libxt_set.c).
+fn in_set(words: &mut Words<'_>, start: usize, matches: &mut Vec<Match>) -> Result<(), Refusal> {
+    let mut negate = false;
+    let mut asked: Option<(bool, InSet)> = None;
+    while let Some(next) = ahead(words) {
+        words.next();
+        match (next, &mut asked) {
+            ("!", _) => {
+                negate = true;
+                continue;
+            }
+            ("--match-set", None) => {
+                let name = value(words)?;
+                let Some((dimensions, sources)) = sides(take(words)?) else {
+                    skip_options(words);
+                    matches.push(Match { negate: false, test: unknown(words, start) });
+                    return Ok(());
+                };
+                let set = InSet { name, dimensions, sources, excepted: false, counted: false };
+                asked = Some((negate, set));
+            }
+            ("--return-nomatch", Some((_, set))) => set.excepted = true,
+            // Which counters move decides nothing.
+            ("--update-counters" | "--update-subcounters", Some(_)) => {}
+            (
+                "--packets-eq" | "--packets-lt" | "--packets-gt" | "--bytes-eq" | "--bytes-lt" | "--bytes-gt",
+                Some((_, set)),
+            ) => {
+                take(words)?;
+                set.counted = true;
+            }
+            _ => {
+                skip_options(words);
+                matches.push(Match { negate: false, test: unknown(words, start) });
+                return Ok(());
+            }
+        }
+        negate = false;
+    }
+    let (negate, set) = asked.ok_or("a match of a set without a set")?;
+    matches.push(Match { negate, test: Test::InSet(set) });
     Ok(())
 }
 

@@ -54,16 +54,31 @@ fn modelled(name: &str, rest: &mut Words<'_>) -> Option<Target> {
         "MARK" => Target::SetMark(set_mark(rest)?),
         "CONNMARK" => connection_mark(rest)?,
         "NOTRACK" => Target::NoTrack,
+        "SET" => change_sets(rest)?,
         "CT" => {
             let words = rest.clone();
             let exempt = rest.any(|word| words.text(word) == "--notrack");
             if exempt { Target::NoTrack } else { Target::Continue }
         }
         "LOG" | "NFLOG" | "ULOG" | "TRACE" | "AUDIT" | "CHECKSUM" | "TCPMSS" | "TCPOPTSTRIP" | "TOS"
-        | "DSCP" | "TTL" | "HL" | "ECN" | "CLASSIFY" | "SET" | "SECMARK" | "CONNSECMARK" | "IDLETIMER"
-        | "LED" | "RATEEST" | "TEE" => Target::Continue,
+        | "DSCP" | "TTL" | "HL" | "ECN" | "CLASSIFY" | "SECMARK" | "CONNSECMARK" | "IDLETIMER" | "LED"
+        | "RATEEST" | "TEE" => Target::Continue,
         _ => return None,
     })
+}
+
+/// `-j SET`: sets that change. With `--map-set` the packet's mark and more may be taken out of a set, which is not
+/// modelled.
+fn change_sets(words: &mut Words<'_>) -> Option<Target> {
+    let mut sets = Vec::new();
+    while let Some(word) = words.next() {
+        match words.text(word) {
+            "--add-set" | "--del-set" => sets.push(words.next()?),
+            "--map-set" => return None,
+            _ => {}
+        }
+    }
+    Some(Target::ChangeSets(sets.into()))
 }
 
 fn option<'t>(words: &mut Words<'t>, name: &str) -> Option<&'t str> {

@@ -131,8 +131,54 @@ fn extensions() {
 }
 
 #[test]
+fn questions_to_sets() {
+    let ask = |words: &str| {
+        let (set, matches, _) = rule_in(Family::Ipv4, words);
+        let found: Vec<_> = matches
+            .iter()
+            .map(|item| match item.test {
+                Test::InSet(asked) => {
+                    let sides = (asked.dimensions, asked.sources);
+                    (item.negate, set.text(asked.name).to_owned(), sides, asked.excepted, asked.counted)
+                }
+                _ => panic!("{words}: {matches:?}"),
+            })
+            .collect();
+        found
+    };
+    let set = |name: &str| name.to_owned();
+    assert_eq!(
+        ask("-m set ! --match-set weave-x= dst -j DROP"),
+        [(true, set("weave-x="), (1, 0b0), false, false)]
+    );
+    // As `iptables-save` 1.8.9 prints them.
+    assert_eq!(
+        ask(
+            "-m set ! --match-set h src,dst,src --return-nomatch -m set --match-set a src ! --update-counters \
+             --packets-gt 5 -j SET --add-set a src --exist --timeout 20"
+        ),
+        [(true, set("h"), (3, 0b101), true, false), (false, set("a"), (1, 0b1), false, true)]
+    );
+}
+
+#[test]
+fn sets_that_rules_change() {
+    let (set, _, target) =
+        rule_in(Family::Ipv4, "-j SET --add-set a src --exist --timeout 20 --del-set b dst,dst");
+    let Target::ChangeSets(names) = target else { panic!("{target:?}") };
+    let names: Vec<_> = names.iter().map(|name| set.text(*name)).collect();
+    assert_eq!(names, ["a", "b"]);
+    let (_, _, target) = rule_in(Family::Ipv4, "-j SET --map-set b src --map-mark");
+    assert!(matches!(target, Target::Unknown(_)), "the packet changes too: {target:?}");
+}
+
+#[test]
 fn what_is_not_modelled_is_kept_as_printed() {
-    check_unknown("-m set ! --match-set weave-x dst -j DROP", "-m set ! --match-set weave-x dst");
+    check_unknown("-m set --match-set a src,mac -j DROP", "-m set --match-set a src,mac");
+    check_unknown(
+        "-m set ! --match-set a src --new-option 1 -j DROP",
+        "-m set ! --match-set a src --new-option 1",
+    );
     check_unknown("-m limit --limit 10/min -j DROP", "-m limit --limit 10/min");
     check_unknown("-m conntrack --ctexpire 5 -j DROP", "--ctexpire 5");
     check_unknown(

@@ -6,7 +6,7 @@ use crate::span::Span;
 
 /// The words of one line.
 #[derive(Clone)]
-pub(super) struct Words<'t> {
+pub(crate) struct Words<'t> {
     text: &'t str,
     /// Where the line ends in the text.
     end: usize,
@@ -18,7 +18,7 @@ pub(super) struct Words<'t> {
 
 impl<'t> Words<'t> {
     /// The words of `text[start..end]`.
-    pub(super) fn new(text: &'t str, start: usize, end: usize) -> Self {
+    pub(crate) fn new(text: &'t str, start: usize, end: usize) -> Self {
         let rest = text.as_bytes().get(start..end).unwrap_or_default();
         Self { text, end, rest, ahead: None }
     }
@@ -29,7 +29,7 @@ impl<'t> Words<'t> {
     }
 
     /// The next word's text.
-    pub(super) fn word(&mut self) -> Option<&'t str> {
+    pub(crate) fn word(&mut self) -> Option<&'t str> {
         self.next().map(|span| self.text(span))
     }
 

@@ -9,6 +9,7 @@ use model::walk::Backend;
 
 use super::Holds::{No, Sometimes, Unknown, Yes};
 use super::*;
+use crate::ipset::Sets;
 use crate::iptables::parse;
 
 /// A host 192.0.2.2 and fd00:1::2 with a pod bridge.
@@ -38,6 +39,9 @@ static NETWORK: LazyLock<Network> = LazyLock::new(|| {
     })
 });
 
+/// No sets.
+static IPSETS: LazyLock<Sets> = LazyLock::new(Sets::default);
+
 /// TCP from a pod, forwarded, its destination translated from 10.96.0.10:80 and its mark set.
 fn forwarded() -> Passing {
     let named = |name: &str| Device::Named(name.into());
@@ -58,6 +62,7 @@ fn forwarded() -> Passing {
         masqueraded: false,
         dst_settled: true,
         src_settled: false,
+        served: None,
     }
 }
 
@@ -78,7 +83,8 @@ fn found(packet: &Passing, condition: &str, target: &str) -> Holds {
         format!("*filter\n:FORWARD ACCEPT [0:0]\n:C - [0:0]\n-A FORWARD {condition} {target}\nCOMMIT\n");
     let rules = parse(Backend::IptablesNft, family, text);
     assert_eq!(rules.problems, [], "{condition}");
-    holds(&rules, &rules.tables[0].rules[0], packet, &NETWORK)
+    let world = World { network: &NETWORK, ipsets: &IPSETS };
+    holds(&rules, &rules.tables[0].rules[0], packet, world)
 }
 
 /// Checks conditions with a `~` where a `!` may stand: what they come to without it and with it.

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::dispatch::Dispatch;
-use crate::eval::{End, MAX_ENDS, MAX_FORKS, Walker, base_chains};
+use crate::eval::{End, MAX_ENDS, MAX_FORKS, Walker, World, base_chains};
+use crate::ipset::Sets;
 use crate::network::Network;
 use crate::packet::Passing;
 
@@ -18,8 +19,10 @@ fn ends(state: &NodeState) -> Vec<End> {
     let (network, dispatch) = (Network::new(state), Dispatch::new(&sets));
     let asked = packet(Origin::Pod, "10.244.1.5", "10.244.2.7:80");
     let input = network.arrives_by(asked.src);
+    let ipsets = Sets::default();
+    let world = World { network: &network, ipsets: &ipsets };
     let chains = base_chains(&sets, Family::Ipv4, false);
-    Walker::new(&sets, &network, &chains, &dispatch).walk(Passing::entering(&asked, input))
+    Walker::new(&sets, world, &chains, &dispatch).walk(Passing::entering(&asked, input))
 }
 
 #[test]
