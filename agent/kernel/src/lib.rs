@@ -4,9 +4,12 @@
 //! that means is the business of `diagnose`. Everything here blocks; an async caller puts it on a blocking thread.
 
 mod addresses;
+mod digest;
 mod enter;
 mod error;
+mod ipset;
 mod iptables;
+mod ipvs;
 mod links;
 mod machine;
 mod netns;

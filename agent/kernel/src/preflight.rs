@@ -6,7 +6,9 @@ use model::walk::Backend;
 use model::{Family, NetnsOwner, SourceHealth, SourceState};
 
 use crate::enter::in_netns;
+use crate::ipset;
 use crate::iptables;
+use crate::ipvs;
 use crate::netns::Namespaces;
 use crate::nft;
 use crate::nl::{self, Netlink};
@@ -16,7 +18,7 @@ use crate::sockets;
 /// The state of each source.
 pub fn preflight() -> Vec<SourceState> {
     let namespaces = Namespaces::open();
-    let mut sources = vec![iptables_state(), routes_state(), sockets_state()];
+    let mut sources = vec![iptables_state(), ipset_state(), ipvs_state(), routes_state(), sockets_state()];
     sources.push(match &namespaces {
         Ok(namespaces) => netns_state(namespaces),
         Err(error) => state("netns", SourceHealth::Unavailable, error.in_words()),
@@ -68,6 +70,30 @@ fn iptables_state() -> SourceState {
         SourceHealth::Ok
     };
     state("iptables", health, [works, lacks].concat().join("; "))
+}
+
+fn ipset_state() -> SourceState {
+    match ipset::tool_version() {
+        Ok(version) => state("ipset", SourceHealth::Ok, version),
+        Err(why) => {
+            let detail =
+                format!("{why}; rules that ask sets (kube-router, Calico, IPVS mode) cannot be told");
+            state("ipset", SourceHealth::Degraded, detail)
+        }
+    }
+}
+
+fn ipvs_state() -> SourceState {
+    match ipvs::read() {
+        Ok(text) if text.is_empty() => {
+            state("ipvs", SourceHealth::Ok, "no IPVS in this kernel, or not loaded: nothing to read")
+        }
+        Ok(text) => {
+            let servers = text.lines().filter(|line| ipvs::is_server(line)).count();
+            state("ipvs", SourceHealth::Ok, format!("{servers} virtual servers in /proc/net/ip_vs"))
+        }
+        Err(gap) => state("ipvs", SourceHealth::Unavailable, gap.why),
+    }
 }
 
 fn routes_state() -> SourceState {

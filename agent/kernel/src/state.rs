@@ -8,7 +8,9 @@ use model::{Family, Gap, Timestamp};
 use crate::addresses;
 use crate::enter::in_netns;
 use crate::error::Error;
+use crate::ipset;
 use crate::iptables;
+use crate::ipvs;
 use crate::links;
 use crate::machine::now;
 use crate::netns::Known;
@@ -25,6 +27,10 @@ pub struct RulesToken {
     /// Whether legacy tables exist, for whose contents no cheap sign of change is known: entry counts stay the same when
     /// one rule replaces another.
     legacy: bool,
+    /// Digest of the virtual servers; `None` where they could not be read.
+    ipvs: Option<u64>,
+    /// Digest of the sets, where rules ask some.
+    sets: Option<u64>,
 }
 
 /// Whether rules have changed since a token was taken.
@@ -79,15 +85,22 @@ pub fn read_state_stamped(netns: &Known) -> StampedState {
     })
 }
 
-/// The token of the rules as they are now.
+/// The token of the rules as they are now, without what sets hold.
 pub fn rules_token(netns: &Known) -> Result<RulesToken, Error> {
     in_netns(&netns.handle, token_here)?
 }
 
 /// Whether the namespace's rules changed since the token was taken.
 pub fn rules_changed(netns: &Known, since: &RulesToken) -> Result<Change, Error> {
-    let current = rules_token(netns)?;
-    Ok(if current.generation != since.generation || current.legacy != since.legacy {
+    let current = in_netns(&netns.handle, || {
+        let mut current = token_here()?;
+        if since.sets.is_some() {
+            // What cannot be read any more counts as changed.
+            current.sets = ipset::save().ok().as_deref().map(ipset::digest);
+        }
+        Ok::<_, Error>(current)
+    })??;
+    Ok(if current != *since {
         Change::Changed
     } else if current.legacy {
         Change::CannotTell
@@ -99,7 +112,8 @@ pub fn rules_changed(netns: &Known, since: &RulesToken) -> Result<Change, Error>
 /// The state of a namespace that cannot be entered.
 fn nothing(read_at: Timestamp, gap: Gap) -> NodeState {
     let mut state = NodeState { read_at, ..NodeState::default() };
-    state.miss([Part::Rules(None)].into_iter().chain(ADDRESSES_AND_ROUTES), gap);
+    let rules = [Part::Rules(None), Part::Sets, Part::VirtualServers];
+    state.miss(rules.into_iter().chain(ADDRESSES_AND_ROUTES), gap);
     state
 }
 
@@ -107,7 +121,8 @@ fn token_here() -> Result<RulesToken, Error> {
     let legacy = [Family::Ipv4, Family::Ipv6]
         .into_iter()
         .any(|family| iptables::legacy_tables(family, &mut Vec::new()));
-    Ok(RulesToken { generation: nft::generation()?, legacy })
+    let ipvs = ipvs::read().ok().as_deref().map(ipvs::digest);
+    Ok(RulesToken { generation: nft::generation()?, legacy, ipvs, sets: None })
 }
 
 fn read_here() -> StampedState {
@@ -130,11 +145,14 @@ fn read_here() -> StampedState {
         state.iptables = rules.iptables;
         state.nftables = rules.nftables;
         state.foreign_nft_tables = rules.foreign;
+        state.ipvs = rules.ipvs;
+        let sets = rules.ipsets.as_deref().map(ipset::digest);
+        state.ipsets = rules.ipsets;
         for unread in rules.unread {
             state.miss([unread.part], unread.gap);
         }
         if same {
-            return StampedState { state, token: before.ok() };
+            return StampedState { state, token: before.ok().map(|token| RulesToken { sets, ..token }) };
         }
     }
     let gap = Gap::new("rules", format!("they changed while they were read, {ATTEMPTS} times in a row"));
@@ -146,6 +164,8 @@ struct Rules {
     iptables: Vec<SavedRules>,
     nftables: String,
     foreign: Vec<String>,
+    ipsets: Option<String>,
+    ipvs: Option<String>,
     unread: Vec<Unread>,
 }
 
@@ -173,7 +193,12 @@ fn read_rules() -> Rules {
             Err(gap) => unread.push(Unread { part: Part::Rules(None), gap }),
         }
     }
-    Rules { iptables: saved.rules, nftables, foreign, unread }
+    let mut note = |part, gap| unread.push(Unread { part, gap });
+    let ipvs = ipvs::read().map_err(|gap| note(Part::VirtualServers, gap)).ok();
+    // Last: while the rules stay the same, what sets hold now is what rules ask now.
+    let asked = ipset::named_by(&saved.rules);
+    let ipsets = asked.then(ipset::save).and_then(|sets| sets.map_err(|gap| note(Part::Sets, gap)).ok());
+    Rules { iptables: saved.rules, nftables, foreign, ipsets, ipvs, unread }
 }
 
 /// All nft tables; an empty list where the kernel has no nf_tables.

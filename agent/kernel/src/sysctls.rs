@@ -10,12 +10,13 @@ use model::Gap;
 use model::node_state::Link;
 
 /// One for the namespace.
-const PLAIN: [&str; 5] = [
+const PLAIN: [&str; 6] = [
     "net.ipv4.ip_forward",
     "net.bridge.bridge-nf-call-iptables",
     "net.bridge.bridge-nf-call-ip6tables",
     "net.netfilter.nf_conntrack_tcp_be_liberal",
     "net.ipv4.fwmark_reflect",
+    "net.ipv4.vs.conntrack",
 ];
 /// One for each interface, `all` and `default`.
 const PER_INTERFACE: [(&str, &str); 5] = [

@@ -398,7 +398,7 @@ fn preflight_says_that_everything_works_for_root() {
     let Some(_scratch) = Scratch::new("pre") else { return };
     let sources = kernel::preflight();
     let names: Vec<_> = sources.iter().map(|source| source.name.as_str()).collect();
-    assert_eq!(names, ["iptables", "routes", "sockets", "netns"]);
+    assert_eq!(names, ["iptables", "ipset", "ipvs", "routes", "sockets", "netns"]);
     for source in &sources {
         assert_eq!(source.health, model::SourceHealth::Ok, "{source:?}");
         assert!(!source.detail.is_empty());
