@@ -1,6 +1,5 @@
 //! The demonstration: three faults, asked about, mended and asked about again.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Instant;
@@ -10,7 +9,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::manifests::Manifests;
-use crate::stage::{Ears, Stage};
+use crate::stage::Stage;
+use crate::world::{AllEars, Rendered};
 
 const CLIENT: &str = "web/client";
 const SERVICE: &str = "shop/api:80";
@@ -56,7 +56,7 @@ pub fn run(keep: bool) -> Result<()> {
 
     println!("\nThree faults asked about in {:.0} s.", begun.elapsed().as_secs_f64());
     if keep {
-        hand_over(&stage);
+        hand_over(&mut stage);
         let _ = interrupted.recv();
     } else {
         println!("Keep it running and ask your own questions:\n    cargo xtask demo --keep");
@@ -70,14 +70,15 @@ pub fn run(keep: bool) -> Result<()> {
 pub fn up(stories: &[PathBuf]) -> Result<()> {
     let interrupted = interruption()?;
     let names: Vec<&str> = stories.iter().filter_map(|path| path.to_str()).collect();
-    let stage = start(Manifests::read(&names)?)?;
-    hand_over(&stage);
+    let mut stage = start(Manifests::read(&names)?)?;
+    hand_over(&mut stage);
     let _ = interrupted.recv();
     Ok(())
 }
 
 fn start(manifests: Manifests) -> Result<Stage> {
-    Stage::up_with("demo", manifests.clone(), BTreeMap::<_, Ears>::new(), Some(PORT))
+    let world = Rendered::new("demo", &manifests).context("bring up the lab")?;
+    Stage::set(Box::new(world), manifests.clone(), AllEars::new(), Some(PORT))
         .or_else(|error| {
             let port_taken = format!("{error:#}").contains("is taken");
             if port_taken { Stage::up("demo", manifests) } else { Err(error) }
@@ -105,8 +106,8 @@ fn ask(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-fn hand_over(stage: &Stage) {
-    println!("\nThe lab runs until Ctrl-C. Enter it:\n{}", stage.lab());
+fn hand_over(stage: &mut Stage) {
+    println!("\nThe lab runs until Ctrl-C. Enter it:\n{}", stage.world().describe());
     println!("Ask, from another terminal:");
     print_calls(stage);
 }

@@ -1,7 +1,7 @@
 //! Stories: a small cluster's network with a fault, the product's three binaries as processes in it, and what a user
 //! would do and read.
 //!
-//! The network is `netlab`'s; what is right about an answer is said by the tests, not here.
+//! The network is `netlab`'s or a real cluster's; what is right about an answer is said by the tests, not here.
 
 #![forbid(unsafe_code)]
 
@@ -11,6 +11,7 @@ pub mod normalise;
 pub mod process;
 pub mod program;
 pub mod stage;
+pub mod world;
 
 pub use manifests::Manifests;
 pub use process::{Printed, eventually};

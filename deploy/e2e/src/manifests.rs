@@ -51,6 +51,11 @@ impl Manifests {
         self.files.push((name.to_owned(), text.to_owned()));
     }
 
+    /// The text of each file.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|(_, text)| text.as_str())
+    }
+
     /// The objects, EndpointSlices of Services with a selector included.
     pub fn objects(&self) -> Result<ObjectSet> {
         let mut reader = objects::Reader::new(Timestamp(0));

@@ -121,6 +121,8 @@ fn build() -> Result<PathBuf> {
                 "cli",
                 "-p",
                 "e2e",
+                "-p",
+                "kubelab",
                 "--bins",
             ])
             .arg("--manifest-path")

@@ -5,6 +5,7 @@
 
 use anyhow::{Context, Result};
 use model::objects::ObjectSet;
+use model::walk::Backend;
 use netlab::policy::{PolicyEngine, decide};
 use netlab::{KubeProxy, Lab};
 
@@ -13,20 +14,22 @@ const CLUSTER_CIDR: &str = "10.244.0.0/16";
 /// The range of Service addresses.
 const SERVICE_CIDR: &str = "10.96.0.0/16";
 
-/// Programs every node anew: Services, then policies.
-pub fn everything(lab: &Lab, objects: &ObjectSet) -> Result<()> {
-    services(lab, objects)?;
+/// Programs every node anew: Services through this back-end, then policies.
+pub fn everything(lab: &Lab, objects: &ObjectSet, backend: Backend) -> Result<()> {
+    services(lab, objects, backend)?;
     policies(lab, objects)
 }
 
 /// The proxy that the lab's nodes run.
-pub fn kube_proxy() -> Result<KubeProxy> {
-    Ok(KubeProxy::new(CLUSTER_CIDR.parse().context("read the cluster range")?))
+pub fn kube_proxy(backend: Backend) -> Result<KubeProxy> {
+    let mut proxy = KubeProxy::new(CLUSTER_CIDR.parse().context("read the cluster range")?);
+    proxy.backend = backend;
+    Ok(proxy)
 }
 
 /// Services on every node.
-pub fn services(lab: &Lab, objects: &ObjectSet) -> Result<()> {
-    let proxy = kube_proxy()?;
+fn services(lab: &Lab, objects: &ObjectSet, backend: Backend) -> Result<()> {
+    let proxy = kube_proxy(backend)?;
     for node in lab.nodes() {
         proxy
             .load(node, objects)

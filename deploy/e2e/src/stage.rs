@@ -1,21 +1,21 @@
-//! A stage: the lab with its rules and listeners, a collector and one agent for each node, all running.
+//! A stage: a world that follows manifests, a collector and one agent for each node, all running.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use model::{Key, ObjectSet};
-use netlab::{ConnectResult, Lab, Listen, Relay};
+use model::Key;
+use netlab::{ConnectResult, Relay};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::manifests::Manifests;
 use crate::process::{Printed, Process, binary, eventually};
-use crate::program;
+use crate::world::{AllEars, Rendered, World};
 
 /// How long anything on the stage may take to become ready.
 const READY: Duration = Duration::from_secs(15);
@@ -24,26 +24,15 @@ const CONNECT: Duration = Duration::from_millis(1500);
 /// Where agents find the collector, in their own namespace.
 const INSIDE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7443);
 
-/// What listens in a pod instead of its declared ports.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ears {
-    /// Nothing.
-    Deaf,
-    /// These addresses.
-    On(Vec<SocketAddr>),
-}
-
 /// A running stage. Dropping it ends everything.
-#[derive(Debug)]
 pub struct Stage {
     // Ended in this order: the product first, then the network under it.
     agents: BTreeMap<String, Process>,
     collector: Option<Process>,
     _relays: Vec<Relay>,
-    lab: Lab,
+    world: Box<dyn World>,
     manifests: Manifests,
-    objects: ObjectSet,
-    ears: BTreeMap<Key, Ears>,
+    ears: AllEars,
     directory: TempDir,
     listen: SocketAddr,
     admin: SocketAddr,
@@ -71,60 +60,49 @@ impl Answer {
 }
 
 impl Stage {
-    /// Builds the network of the manifests, its rules and listeners, and starts the product in it.
+    /// Builds the lab of the manifests and starts the product in it.
     pub fn up(name: &str, manifests: Manifests) -> Result<Self> {
-        Self::up_with(name, manifests, BTreeMap::new(), None)
+        let world = Rendered::new(name, &manifests)?;
+        Self::set(Box::new(world), manifests, AllEars::new(), None)
     }
 
-    /// The same with other listeners in some pods, and the collector on a chosen port.
-    pub fn up_with(
-        name: &str,
+    /// Makes a world follow the manifests and starts the product in it, the collector on a chosen port or any.
+    pub fn set(
+        mut world: Box<dyn World>,
         manifests: Manifests,
-        ears: BTreeMap<Key, Ears>,
+        ears: AllEars,
         port: Option<u16>,
     ) -> Result<Self> {
         let directory =
             tempfile::Builder::new().prefix("why-dropped-").tempdir().context("make a directory")?;
-        let object_files = directory.path().join("objects");
-        fs::create_dir_all(&object_files)?;
-        let objects = manifests.write(&object_files)?;
-        let lab = Lab::from_objects(name, &objects)?;
-        program::everything(&lab, &objects)?;
+        world.follow(&manifests, &ears)?;
         let (listen, admin) = (free(port)?, free(None)?);
         let mut relays = Vec::new();
-        for node in lab.nodes() {
-            relays.push(node.netns.relay(INSIDE, listen)?);
+        for node in world.nodes() {
+            relays.push(world.node(&node)?.relay(INSIDE, listen)?);
         }
         let mut stage = Self {
             agents: BTreeMap::new(),
             collector: None,
             _relays: relays,
-            lab,
+            world,
             manifests,
-            objects,
             ears,
             directory,
             listen,
             admin,
         };
-        stage.open_ears()?;
         stage.start_collector()?;
-        let nodes: Vec<String> = stage.lab.nodes().map(|node| node.spec.name.clone()).collect();
-        for node in nodes {
+        for node in stage.world.nodes() {
             stage.start_agent(&node)?;
         }
         stage.wait_for_agents()?;
         Ok(stage)
     }
 
-    /// The network, for faults.
-    pub const fn lab(&self) -> &Lab {
-        &self.lab
-    }
-
-    /// The objects as they are now.
-    pub const fn objects(&self) -> &ObjectSet {
-        &self.objects
+    /// What it plays in, for faults.
+    pub fn world(&mut self) -> &mut dyn World {
+        &mut *self.world
     }
 
     /// Where the collector listens.
@@ -137,11 +115,6 @@ impl Stage {
         self.admin
     }
 
-    /// The directory of the manifests that the collector reads.
-    pub fn object_files(&self) -> PathBuf {
-        self.directory.path().join("objects")
-    }
-
     /// Makes the collector start again; agents and store stay.
     pub fn start_collector(&mut self) -> Result<()> {
         let mut command = Command::new(binary("why-dropped-collector")?);
@@ -149,8 +122,7 @@ impl Stage {
             .arg("--insecure")
             .arg(format!("--listen={}", self.listen))
             .arg(format!("--admin={}", self.admin))
-            .arg("--objects")
-            .arg(self.object_files())
+            .args(self.world.objects_arguments())
             .arg("--data-dir")
             .arg(self.directory.path().join("store"));
         let process = Process::start("collector", command, &self.directory.path().join("collector.log"))?;
@@ -167,7 +139,7 @@ impl Stage {
     pub fn start_agent(&mut self, node: &str) -> Result<()> {
         let state = self.directory.path().join(format!("agent-{node}"));
         fs::create_dir_all(&state)?;
-        let mut command = self.lab.node(node)?.netns.command(binary("why-dropped-agent")?);
+        let mut command = self.world.on_node(node, &binary("why-dropped-agent")?)?;
         command
             .arg(format!("--collector=http://{INSIDE}"))
             .arg(format!("--node={node}"))
@@ -235,8 +207,7 @@ impl Stage {
 
     fn follow_manifests(&mut self) -> Result<()> {
         let before = self.metric("why_dropped_collector_objects_generation")?;
-        self.objects = self.manifests.write(&self.object_files())?;
-        program::everything(&self.lab, &self.objects)?;
+        self.world.follow(&self.manifests, &self.ears)?;
         eventually("the collector reads the changed manifests", READY, || {
             let now = self.metric("why_dropped_collector_objects_generation")?;
             ensure!(now > before, "still at generation {now}");
@@ -252,25 +223,10 @@ impl Stage {
             .with_context(|| format!("no metric {name} in:\n{text}"))
     }
 
-    fn open_ears(&mut self) -> Result<()> {
-        for pod in self.lab.pods() {
-            let key = &pod.spec.key;
-            let addresses = match self.ears.get(key) {
-                Some(Ears::Deaf) => Vec::new(),
-                Some(Ears::On(addresses)) => addresses.clone(),
-                None => declared(&self.objects, key),
-            };
-            for address in addresses {
-                pod.listen(Listen { address, ..Listen::on(address.port(), key.to_string()) })?;
-            }
-        }
-        Ok(())
-    }
-
     /// One real connection from a pod.
     pub fn connect(&self, from: &str, to: &str) -> Result<ConnectResult> {
         let to = to.parse().with_context(|| format!("`{to}` is no address and port"))?;
-        Ok(self.lab.connect(&key(from)?, to, CONNECT)?)
+        Ok(self.world.pod(&key(from)?)?.connect(to, CONNECT)?)
     }
 
     /// The command line with these arguments, asking this stage's collector.
@@ -316,7 +272,7 @@ impl Drop for Stage {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let directory =
-                Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/lab").join(self.lab.name());
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/lab").join(self.world.name());
             match self.leave_evidence(&directory) {
                 Ok(()) => eprintln!("rules, connections and logs are in {}", directory.display()),
                 Err(error) => eprintln!("evidence of the failure could not be kept: {error:#}"),
@@ -328,7 +284,8 @@ impl Drop for Stage {
 impl Stage {
     fn leave_evidence(&self, directory: &Path) -> Result<()> {
         fs::create_dir_all(directory).with_context(|| format!("make {}", directory.display()))?;
-        for (name, netns) in self.lab.nodes().map(|node| (&node.spec.name, &node.netns)) {
+        for name in self.world.nodes() {
+            let netns = self.world.node(&name)?;
             for (file, command) in [
                 ("iptables-save", &["iptables-nft-save", "-c"][..]),
                 ("iptables-legacy-save", &["iptables-legacy-save", "-c"][..]),
@@ -344,11 +301,6 @@ impl Stage {
         fs::write(directory.join("processes.log"), self.logs())?;
         Ok(())
     }
-}
-
-fn declared(objects: &ObjectSet, key: &Key) -> Vec<SocketAddr> {
-    let ports = objects.pods.get(key).into_iter().flat_map(model::objects::Pod::declared_ports);
-    ports.map(|port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port.port))).collect()
 }
 
 /// `namespace/name`.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use e2e::process::{Process, binary};
 use e2e::stage::{can_run, key};
 use e2e::{Manifests, Printed, eventually, program};
+use model::walk::Backend;
 use netlab::{Lab, Listen};
 use serde_json::Value;
 
@@ -45,7 +46,7 @@ fn agents_and_questions_reach_the_collector_over_tls() {
     fs::create_dir(&files).unwrap();
     let objects = Manifests::read(&["healthy.yaml"]).unwrap().write(&files).unwrap();
     let lab = Lab::from_objects("tls", &objects).unwrap();
-    program::everything(&lab, &objects).unwrap();
+    program::everything(&lab, &objects, Backend::IptablesNft).unwrap();
     for pod in ["shop/api-0", "shop/api-1"] {
         lab.get_pod(&key(pod).unwrap()).unwrap().listen(Listen::on(8080, pod)).unwrap();
     }

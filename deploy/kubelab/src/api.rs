@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
-use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::GroupVersionKind;
 use kube::discovery::{ApiResource, Scope, pinned_kind};
@@ -106,9 +106,25 @@ impl Objects {
 
     /// Removes an object at once; one that is gone already is no error.
     pub async fn delete(&self, target: &Target) -> Result<()> {
+        self.delete_if(target, None).await
+    }
+
+    /// The same if it is still the one with this uid.
+    pub async fn delete_one(&self, target: &Target, uid: &str) -> Result<()> {
+        self.delete_if(target, Some(uid.to_owned())).await
+    }
+
+    async fn delete_if(&self, target: &Target, uid: Option<String>) -> Result<()> {
         let api = self.api(target).await?;
-        match api.delete(&target.name, &DeleteParams::default().grace_period(0)).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        let mut how = DeleteParams::default().grace_period(0);
+        how.preconditions = uid.map(|uid| Preconditions { uid: Some(uid), resource_version: None });
+        match api.delete(&target.name, &how).await {
+            // Not there, or another one has its name (`rest.BeforeDelete`).
+            Err(kube::Error::Api(status))
+                if status.code == 404 || status.code == 409 && how.preconditions.is_some() =>
+            {
+                Ok(())
+            }
             outcome => outcome.with_context(|| format!("delete {target}")).map(drop),
         }
     }

@@ -1,5 +1,6 @@
 //! A cluster as a test or a command holds it: objects in, connections tried, conditions waited for.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -177,6 +178,20 @@ impl Cluster {
         let known = self.record.nodes.iter().any(|node| node.name == name);
         ensure!(known, "cluster `{}` has no node `{name}`", self.place.name());
         Ok(Netns::at(netns_path(&self.record, name)))
+    }
+
+    /// A program as a pod with the host's network and processes runs it on a node: in the node's network namespace, among
+    /// the cluster's processes and mounts. It is killed with the process that it is started by.
+    pub fn command(&self, node: &str, program: impl AsRef<OsStr>) -> Result<Command> {
+        let netns = self.node(node)?;
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--target={}", self.record.pid))
+            .args(["--mount", "--pid"])
+            .arg(format!("--net={}", netns.path().display()))
+            .args(["--", "setpriv", "--pdeathsig", "KILL", "--"])
+            .arg(program);
+        Ok(command)
     }
 
     /// A pod that runs, waiting until it does. Only of light clusters.

@@ -83,7 +83,16 @@ impl Kubelet {
                     }
                 }
                 Ok(Event::Apply(object)) => self.told(&object).await,
-                Ok(Event::Delete(object)) => self.forget(&key(&object)),
+                Ok(Event::Delete(object)) => {
+                    let key = key(&object);
+                    if self
+                        .pods
+                        .get(&key)
+                        .is_some_and(|placed| Some(&placed.uid) == object.metadata.uid.as_ref())
+                    {
+                        self.forget(&key);
+                    }
+                }
                 Err(error) => {
                     tracing::warn!("watch pods: {error}");
                     tokio::time::sleep(AGAIN).await;
@@ -113,12 +122,14 @@ impl Kubelet {
         if !self.nodes.iter().any(|plan| plan.name == node) {
             return Ok(());
         }
+        let uid = object.uid().unwrap_or_default();
         if object.metadata.deletion_timestamp.is_some() {
             // A kubelet confirms the end by a deletion without grace (`pkg/kubelet/status/status_manager.go`, syncPod).
             self.forget(key);
-            return self.objects.delete(&Target::new("v1", "Pod", Some(&key.namespace), &key.name)).await;
+            let pod = Target::new("v1", "Pod", Some(&key.namespace), &key.name);
+            // By the time this is told, another pod may have the name.
+            return self.objects.delete_one(&pod, &uid).await;
         }
-        let uid = object.uid().unwrap_or_default();
         let wish = Wish::of(object)?;
         match self.pods.get(key) {
             Some(placed) if placed.uid == uid && placed.wish == wish => return Ok(()),

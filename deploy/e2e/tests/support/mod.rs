@@ -1,22 +1,38 @@
 //! Telling a story: set the stage, break something, connect for real, ask, and hold the answer against what it must be.
 
-use std::collections::BTreeMap;
+pub mod clusters;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use e2e::stage::{Ears, can_run, key};
-use e2e::{Answer, Manifests, Stage, normalise, program};
-use model::walk::Backend;
+use clusters::Turn;
+use e2e::stage::{can_run, key};
+use e2e::world::{AllEars, Ears, Real, Rendered, World};
+use e2e::{Answer, Manifests, Stage, eventually, normalise};
+use kubelab::ProxyMode;
 use netlab::ConnectOutcome;
-use netlab::ForwardPolicy;
+
+/// What a story is played in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// The lab, with rendered rules.
+    Lab,
+    /// A real Kubernetes, kube-proxy in iptables mode.
+    Iptables,
+    /// A real Kubernetes, kube-proxy in nftables mode.
+    Nftables,
+}
 
 /// A faulty cluster about to be asked about; `None` inside where stories cannot run.
 pub struct Story {
+    setting: Setting,
     name: &'static str,
     files: &'static [&'static str],
-    ears: BTreeMap<model::Key, Ears>,
+    ears: AllEars,
     stage: Option<Stage>,
     skipped: bool,
+    // Given back after the stage has gone.
+    turn: Option<Turn>,
 }
 
 /// What was said.
@@ -27,8 +43,9 @@ pub struct Said {
 
 impl Story {
     /// A story with the manifests of these files.
-    pub fn new(name: &'static str, files: &'static [&'static str]) -> Self {
-        Self { name, files, ears: BTreeMap::new(), stage: None, skipped: !can_run(name) }
+    pub fn new(setting: Setting, name: &'static str, files: &'static [&'static str]) -> Self {
+        let skipped = !can_run(name) || setting != Setting::Lab && !clusters::can_run(name);
+        Self { setting, name, files, ears: AllEars::new(), stage: None, skipped, turn: None }
     }
 
     /// Nothing listens in this pod.
@@ -45,20 +62,26 @@ impl Story {
 
     /// kube-proxy of this node missed a Service.
     pub fn without_rules_of(self, node: &str, service: &str) -> Self {
+        self.on_stage(|stage| stage.world().forget_service(node, &key(service).unwrap()).unwrap())
+    }
+
+    /// Waits until no change is so young that kube-proxy is given time to follow it, instead of blame.
+    pub fn grows_old(self, source: &str, destination: &str) -> Self {
         self.on_stage(|stage| {
-            let lab = stage.lab();
-            program::kube_proxy()
-                .unwrap()
-                .load_without(lab.node(node).unwrap(), stage.objects(), &key(service).unwrap())
-                .unwrap();
+            eventually("no change is young any more", Duration::from_secs(20), || {
+                let said = stage.ask(source, destination)?.printed.stdout;
+                anyhow::ensure!(!said.contains("kube-proxy follows in a moment"), "{said}");
+                Ok(())
+            })
+            .unwrap();
         })
     }
 
     /// Somebody set this node's FORWARD policy to DROP.
     pub fn forward_policy_drop(self, node: &str) -> Self {
         self.on_stage(|stage| {
-            let node = stage.lab().node(node).unwrap();
-            node.set_forward_policy(Backend::IptablesNft, ForwardPolicy::Drop).unwrap();
+            let netns = stage.world().node(node).unwrap();
+            netns.run(&["iptables-nft", "--policy", "FORWARD", "DROP"]).unwrap();
         })
     }
 
@@ -73,6 +96,12 @@ impl Story {
             let result = stage.connect("web/client", to).unwrap();
             assert_eq!(result.outcome, expected, "the fault is not what the story says: {result:?}");
         })
+    }
+
+    /// The same, where kube-proxy's modes differ: what nftables mode does comes second.
+    pub fn connects_by_mode(self, to: &str, iptables: ConnectOutcome, nftables: ConnectOutcome) -> Self {
+        let expected = if self.setting == Setting::Nftables { nftables } else { iptables };
+        self.connects(to, expected)
     }
 
     /// Connects from web/client until the kernel was seen to drop a SYN to each of these addresses.
@@ -93,6 +122,12 @@ impl Story {
     /// Asks; the text and the JSON answer are held against their snapshots.
     pub fn ask(self, source: &str, destination: &str) -> Said {
         let name = self.name;
+        // Quoted rules and where objects were read differ; `settings_agree` holds what must not.
+        let quoted = match self.setting {
+            Setting::Lab => name.to_owned(),
+            Setting::Iptables => format!("{name}.iptables"),
+            Setting::Nftables => format!("{name}.nftables"),
+        };
         let mut answer = None;
         drop(self.on_stage(|stage| {
             let text = stage.ask_text(source, destination).unwrap();
@@ -100,8 +135,8 @@ impl Story {
             assert_eq!(text.code, said.printed.code, "text and JSON disagree about the exit code");
             assert_ne!(said.json, serde_json::Value::Null, "no answer: {}\n{}", said.printed.stderr, stage.logs());
             insta::with_settings!({ snapshot_path => "../snapshots", prepend_module_to_snapshot => false, omit_expression => true }, {
-                insta::assert_snapshot!(format!("{name}.text"), normalise::text(&text.stdout));
-                insta::assert_json_snapshot!(format!("{name}.json"), normalise::json(said.json.clone()));
+                insta::assert_snapshot!(format!("{quoted}.text"), normalise::text(&text.stdout));
+                insta::assert_json_snapshot!(format!("{quoted}.json"), normalise::json(said.json.clone()));
             });
             answer = Some(said);
         }));
@@ -115,7 +150,17 @@ impl Story {
         }
         if self.stage.is_none() {
             let manifests = Manifests::read(self.files).unwrap();
-            self.stage = Some(Stage::up_with(self.name, manifests, self.ears.clone(), None).unwrap());
+            let mode = match self.setting {
+                Setting::Lab => None,
+                Setting::Iptables => Some(ProxyMode::Iptables),
+                Setting::Nftables => Some(ProxyMode::Nftables),
+            };
+            self.turn = mode.map(clusters::take);
+            let world: Box<dyn World> = match &self.turn {
+                Some(turn) => Box::new(Real::new(turn.cluster.clone())),
+                None => Box::new(Rendered::new(self.name, &manifests).unwrap()),
+            };
+            self.stage = Some(Stage::set(world, manifests, self.ears.clone(), None).unwrap());
         }
         if let Some(stage) = &mut self.stage {
             act(stage);
