@@ -8,6 +8,7 @@ mod reach;
 mod status;
 mod up;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,7 +20,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::place::{Place, sweep};
 use crate::spec::{Enforcement, ProxyMode};
-use crate::{init, run};
+use crate::{full, init, run};
 
 pub use reach::netns_path;
 pub use up::READY;
@@ -88,6 +89,17 @@ enum Subcommands {
     Init { name: String },
     #[command(hide = true)]
     Run { name: String },
+    #[command(hide = true)]
+    Machine { name: String, node: String, netns: PathBuf },
+    #[command(hide = true)]
+    Enter {
+        name: String,
+        node: String,
+        first: u32,
+        program: PathBuf,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 /// Which cluster.
@@ -173,6 +185,12 @@ fn perform(command: Subcommands) -> Result<ExitCode> {
         }
         Subcommands::Load { which, paths } => load::load(&which.name, &paths)?,
         Subcommands::Init { name } => return init::run(&Place::of(&name)?),
+        Subcommands::Machine { name, node, netns } => {
+            match full::run_machine(&Place::of(&name)?, &node, &netns)? {}
+        }
+        Subcommands::Enter { name, node, first, program, arguments } => {
+            match full::enter(&Place::of(&name)?, &node, first, &program, &arguments)? {}
+        }
         Subcommands::Run { name } => {
             let filter =
                 EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube_client=off"));

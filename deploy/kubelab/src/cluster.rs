@@ -16,6 +16,7 @@ use tokio::runtime::Runtime;
 use crate::api::{Objects, Target, documents};
 use crate::cli::{READY, netns_path};
 use crate::control::{self, Request};
+use crate::full;
 use crate::light::STATUS;
 use crate::nodes::proxy_name;
 use crate::place::{Place, Record};
@@ -36,7 +37,7 @@ pub struct Cluster {
     owned: Option<Child>,
 }
 
-/// A pod of a light cluster.
+/// A pod.
 #[derive(Clone, Debug)]
 pub struct Pod {
     /// Namespace and name.
@@ -181,32 +182,41 @@ impl Cluster {
     }
 
     /// A program as a pod with the host's network and processes runs it on a node: in the node's network namespace, among
-    /// the cluster's processes and mounts. It is killed with the process that it is started by.
+    /// the cluster's processes and mounts, or in a full cluster among the node's. It is killed with the process that it is
+    /// started by.
     pub fn command(&self, node: &str, program: impl AsRef<OsStr>) -> Result<Command> {
         let netns = self.node(node)?;
-        let mut command = Command::new("nsenter");
-        command
-            .arg(format!("--target={}", self.record.pid))
-            .args(["--mount", "--pid"])
-            .arg(format!("--net={}", netns.path().display()))
-            .args(["--", "setpriv", "--pdeathsig", "KILL", "--"])
-            .arg(program);
+        let mut command = match self.record.spec.kind {
+            Kind::Full => full::on_node(&self.place, &self.record, node)?,
+            Kind::Light => {
+                let mut command = Command::new("nsenter");
+                command
+                    .arg(format!("--target={}", self.record.pid))
+                    .args(["--mount", "--pid"])
+                    .arg(format!("--net={}", netns.path().display()))
+                    .arg("--");
+                command
+            }
+        };
+        command.args(["setpriv", "--pdeathsig", "KILL", "--"]).arg(program);
         Ok(command)
     }
 
-    /// A pod that runs, waiting until it does. Only of light clusters.
+    /// A pod that runs, waiting until it does.
     pub fn pod(&self, key: &Key) -> Result<Pod> {
-        ensure!(self.record.spec.kind == Kind::Light, "pods of full clusters are entered with kubectl exec");
         let target = Target::new("v1", "Pod", Some(&key.namespace), &key.name);
         self.wait_for(&format!("pod {key} runs"), |cluster| {
             let Some(object) = cluster.get(&target)? else { bail!("there is no such pod") };
             let status = &object["status"];
             ensure!(status["phase"] == "Running", "its status is {status}");
             let addresses = status["podIPs"].as_array().into_iter().flatten();
-            let addresses = addresses.filter_map(|entry| entry["ip"].as_str()?.parse().ok()).collect();
+            let addresses: Vec<IpAddr> =
+                addresses.filter_map(|entry| entry["ip"].as_str()?.parse().ok()).collect();
             let node = object["spec"]["nodeName"].as_str().unwrap_or_default().to_owned();
             let netns = if object["spec"]["hostNetwork"] == true {
                 cluster.node(&node)?
+            } else if cluster.record.spec.kind == Kind::Full {
+                full::pod(&cluster.place, &cluster.record, key, addresses.first().copied())?
             } else {
                 Netns::at(netns_path(&cluster.record, &format!("{}.{}", key.namespace, key.name)))
             };

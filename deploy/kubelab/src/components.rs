@@ -15,16 +15,33 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
+use crate::full;
 use crate::place::Place;
 
 /// How often it is looked whether programs ended by themselves: as exact as a person wants to know when.
 const WATCH: Duration = Duration::from_millis(500);
 
+/// What programs are told of the ways out, which lead nowhere from inside a cluster; they would try them for their API
+/// server (`ProxyFromEnvironment` of net/http).
+const PROXIES: [&str; 6] =
+    ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+
+/// Where a program runs.
+#[derive(Clone, Debug)]
+pub enum Site {
+    /// Among the cluster's own processes, in a network namespace.
+    Cluster(Netns),
+    /// As the first process of a node of a full cluster: see [`crate::full`].
+    First,
+    /// On a node of a full cluster.
+    Node(String),
+}
+
 /// How to start a program.
 #[derive(Clone, Debug)]
 pub struct Recipe {
-    /// Its network namespace; the machine's if there is none.
-    pub netns: Option<Netns>,
+    /// Where it runs.
+    pub site: Site,
     /// The program.
     pub program: PathBuf,
     /// Its arguments.
@@ -78,26 +95,26 @@ struct Component {
 }
 
 impl Recipe {
-    /// A program in a namespace.
+    /// A program at a site.
     pub fn new<A: Into<OsString>>(
-        netns: Option<&Netns>,
+        site: Site,
         program: PathBuf,
         arguments: impl IntoIterator<Item = A>,
     ) -> Self {
-        Self {
-            netns: netns.cloned(),
-            program,
-            arguments: arguments.into_iter().map(Into::into).collect(),
-            path: Vec::new(),
-        }
+        Self { site, program, arguments: arguments.into_iter().map(Into::into).collect(), path: Vec::new() }
     }
 
-    fn command(&self) -> Command {
-        let mut command = match &self.netns {
-            Some(netns) => netns.command(&self.program),
-            None => Command::new(&self.program),
+    /// `first` is the number of the node's first process.
+    fn command(&self, place: &Place, first: Option<u32>) -> Command {
+        let mut command = match &self.site {
+            Site::Cluster(netns) => netns.command(&self.program),
+            Site::First => Command::new(&self.program),
+            Site::Node(node) => full::command(place, node, first.unwrap_or_default(), &self.program),
         };
         command.args(&self.arguments);
+        for name in PROXIES {
+            command.env_remove(name);
+        }
         if !self.path.is_empty() {
             let old = std::env::var_os("PATH").unwrap_or_default();
             let all = self.path.iter().cloned().chain(std::env::split_paths(&old));
@@ -117,10 +134,12 @@ impl Components {
 
     /// Starts a program under a new name.
     pub fn start(&self, name: &str, recipe: Recipe) -> Result<()> {
-        let child = self.spawn(name, &recipe)?;
-        let component =
-            Component { recipe, child: Some(child), paused: false, since: Instant::now(), ended: None };
-        self.lock().insert(name.to_owned(), component);
+        let mut running = self.lock();
+        let child = self.spawn(&running, name, &recipe)?;
+        running.insert(
+            name.to_owned(),
+            Component { recipe, child: Some(child), paused: false, since: Instant::now(), ended: None },
+        );
         Ok(())
     }
 
@@ -128,17 +147,28 @@ impl Components {
     pub fn start_again(&self, name: &str) -> Result<()> {
         let mut running = self.lock();
         let component = find(&mut running, name)?;
-        if component.state() != State::Running {
-            component.end()?;
-            component.child = Some(self.spawn(name, &component.recipe)?);
-            component.since = Instant::now();
+        if component.state() == State::Running {
+            return Ok(());
         }
+        component.end()?;
+        let recipe = component.recipe.clone();
+        let child = self.spawn(&running, name, &recipe)?;
+        let component = find(&mut running, name)?;
+        component.child = Some(child);
+        component.since = Instant::now();
         Ok(())
     }
 
-    /// Ends a program at once, as a crash would.
+    /// Ends a program at once, as a crash would. With the first process of a node everything on it ends.
     pub fn stop(&self, name: &str) -> Result<()> {
-        find(&mut self.lock(), name)?.end().with_context(|| format!("end {name}"))
+        let mut running = self.lock();
+        find(&mut running, name)?;
+        // Those on it first: the first process of a process namespace stays until all others have been waited for, and
+        // these are waited for here (zap_pid_ns_processes in kernel/pid_namespace.c).
+        for (other, component) in running.iter_mut().filter(|(_, component)| component.ends_with(name)) {
+            component.end().with_context(|| format!("end {other}"))?;
+        }
+        find(&mut running, name)?.end().with_context(|| format!("end {name}"))
     }
 
     /// Stops a program where it is, without it noticing.
@@ -205,17 +235,27 @@ impl Components {
         Ok(())
     }
 
-    fn spawn(&self, name: &str, recipe: &Recipe) -> Result<Child> {
+    fn spawn(&self, running: &BTreeMap<String, Component>, name: &str, recipe: &Recipe) -> Result<Child> {
+        let first = match &recipe.site {
+            Site::Cluster(_) | Site::First => None,
+            Site::Node(node) => {
+                let machine = running.get(&full::machine_name(node));
+                let child = machine.and_then(|component| component.child.as_ref());
+                let first = child.with_context(|| format!("{node} is switched off"))?.id();
+                full::wait_up(&self.place, node, first)?;
+                Some(first)
+            }
+        };
         let path = self.place.log(name);
         let log = File::options().create(true).append(true).open(&path);
         let log = log.with_context(|| format!("open {}", path.display()))?;
-        recipe
-            .command()
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().context("share the log file")?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("start {name} ({})", recipe.program.display()))
+        let mut command = recipe.command(&self.place, first);
+        command.stdin(Stdio::null()).stdout(log.try_clone().context("share the log file")?).stderr(log);
+        let spawned = match recipe.site {
+            Site::Cluster(_) => command.spawn().map_err(anyhow::Error::from),
+            Site::First | Site::Node(_) => full::spawn_in_process_namespace(command, first),
+        };
+        spawned.with_context(|| format!("start {name} ({})", recipe.program.display()))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Component>> {
@@ -224,6 +264,11 @@ impl Components {
 }
 
 impl Component {
+    /// Whether it is on the node whose first process has this name.
+    fn ends_with(&self, first: &str) -> bool {
+        matches!(&self.recipe.site, Site::Node(node) if full::machine_name(node) == first)
+    }
+
     fn state(&mut self) -> State {
         if self.ended.is_some() {
             return State::Failed;

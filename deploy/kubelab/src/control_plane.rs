@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use kube::Client;
 use netlab::Netns;
 
-use crate::components::{Components, Recipe};
+use crate::components::{Components, Recipe, Site};
 use crate::pki::Pki;
 use crate::place::Place;
 use crate::programs::Programs;
@@ -135,6 +135,9 @@ impl ControlPlane<'_> {
             ("proxy-client-key-file", "front-proxy.key"),
         ];
         flags.extend(files.iter().map(|(name, file)| option(name, &self.pki.file(file))));
+        if self.spec.kind == Kind::Full {
+            flags.push(option("kubelet-certificate-authority", &self.pki.file("ca.crt")));
+        }
         if self.spec.kind == Kind::Light {
             // Pods then need no service account to be admitted, so that a manifest with a new namespace loads in one go.
             flags.push("--disable-admission-plugins=ServiceAccount".into());
@@ -143,7 +146,7 @@ impl ControlPlane<'_> {
     }
 
     fn recipe(&self, program: &str, flags: impl IntoIterator<Item = OsString>) -> Result<Recipe> {
-        Ok(Recipe::new(Some(self.netns), self.programs.find(program)?, flags))
+        Ok(Recipe::new(Site::Cluster(self.netns.clone()), self.programs.find(program)?, flags))
     }
 }
 

@@ -16,13 +16,16 @@ use netlab::policy::{PodDecision, PolicedPod, Style, decide};
 use netlab::{Netns, PodSpec};
 use tokio::runtime::Handle;
 
-use crate::place::Record;
-use crate::spec::{Enforcement, ProxyMode, Spec};
+use crate::full;
+use crate::place::{Place, Record};
+use crate::spec::{Enforcement, Kind, ProxyMode, Spec};
 
 /// The stand-in for all nodes.
 pub struct Enforcer {
     engine: netlab::policy::Enforcer,
     nodes: Vec<(String, Netns)>,
+    /// Of a full cluster, whose pods' interfaces are named by CNI.
+    full: Option<Place>,
     done: Option<Done>,
 }
 
@@ -36,7 +39,7 @@ struct Done {
 
 impl Enforcer {
     /// For the nodes of a cluster; `None` if nobody is to enforce policies there.
-    pub fn new(spec: &Spec, record: &Record) -> Result<Option<Self>> {
+    pub fn new(place: &Place, spec: &Spec, record: &Record) -> Result<Option<Self>> {
         let style = match spec.policies {
             Enforcement::None => return Ok(None),
             Enforcement::KubeRouterPlain => Style::KubeRouterPlain,
@@ -56,7 +59,13 @@ impl Enforcer {
             .map(|plan| (plan.name.clone(), Netns::at(format!("/run/netns/{}{}", record.prefix, plan.name))))
             .collect();
         let cidrs = cidrs.context("read the Service ranges")?;
-        Ok(Some(Self { engine: netlab::policy::Enforcer::new(style, cidrs, backend), nodes, done: None }))
+        let full = (spec.kind == Kind::Full).then(|| place.clone());
+        Ok(Some(Self {
+            engine: netlab::policy::Enforcer::new(style, cidrs, backend),
+            nodes,
+            full,
+            done: None,
+        }))
     }
 
     /// Follows the API server on a thread of its own.
@@ -81,7 +90,7 @@ impl Enforcer {
     }
 
     fn sync(&mut self, objects: &ObjectSet) -> Result<()> {
-        let wanted = Done { decisions: decide(objects), pods: pods(objects) };
+        let wanted = Done { decisions: decide(objects), pods: self.pods(objects)? };
         if self.done.as_ref() == Some(&wanted) {
             return Ok(());
         }
@@ -98,23 +107,36 @@ impl Enforcer {
         self.done = Some(wanted);
         Ok(())
     }
-}
 
-/// The pods that policies can be about, each with its node.
-fn pods(objects: &ObjectSet) -> Vec<(String, PolicedPod)> {
-    objects
-        .pods
-        .values()
-        .filter(|pod| !pod.host_network && !pod.finished())
-        .filter_map(|pod| {
+    /// The pods that policies can be about, each with its node.
+    fn pods(&self, objects: &ObjectSet) -> Result<Vec<(String, PolicedPod)>> {
+        let attached = match &self.full {
+            None => None,
+            Some(place) => {
+                let all: Result<Vec<_>> =
+                    self.nodes.iter().map(|(node, _)| full::pods::all(place, node)).collect();
+                Some(all?.into_iter().flatten().collect::<Vec<_>>())
+            }
+        };
+        let running = objects.pods.values().filter(|pod| !pod.host_network && !pod.finished());
+        let pods = running.filter_map(|pod| {
             let node = pod.node.clone()?;
             let address = pod.addresses.iter().find_map(|address| match address {
                 IpAddr::V4(address) => Some(*address),
                 IpAddr::V6(_) => None,
             })?;
-            let interface = PodSpec::new(pod.key().clone(), node.clone(), address).host_interface();
+            let interface = match &attached {
+                None => PodSpec::new(pod.key().clone(), node.clone(), address).host_interface(),
+                // One that is not attached any more needs no rules.
+                Some(all) => all
+                    .iter()
+                    .find(|one| one.key == *pod.key() && one.addresses.contains(&IpAddr::V4(address)))?
+                    .interface
+                    .clone(),
+            };
             let policed = PolicedPod { key: pod.key().clone(), addresses: pod.addresses.clone(), interface };
             Some((node, policed))
-        })
-        .collect()
+        });
+        Ok(pods.collect())
+    }
 }

@@ -18,6 +18,7 @@ mod components;
 pub mod control;
 mod control_plane;
 mod enforcer;
+mod full;
 mod init;
 mod launch;
 pub mod light;

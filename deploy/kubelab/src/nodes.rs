@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::api::Objects;
-use crate::components::{Components, Recipe};
+use crate::components::{Components, Recipe, Site};
 use crate::control_plane::{ControlPlane, option};
 use crate::place::{Place, Record};
 use crate::spec::{Kind, NodePlan, ProxyMode, Spec};
@@ -51,11 +51,10 @@ pub fn start(start: &Start<'_>, components: &Components) -> Result<()> {
             anyhow::Ok(())
         })?;
     }
-    let tools = iptables_of(start.spec.mode, start.plane.place)?;
     for plan in &start.record.nodes {
         let netns = &start.lab.node(&plan.name)?.netns;
         let mut recipe = kube_proxy(start, plan, netns)?;
-        recipe.path.push(tools.clone());
+        recipe.path.push(start.plane.place.iptables());
         components.start(&proxy_name(&plan.name), recipe)?;
     }
     Ok(())
@@ -68,7 +67,14 @@ pub fn proxy_name(node: &str) -> String {
 
 fn kube_proxy(start: &Start<'_>, plan: &NodePlan, netns: &Netns) -> Result<Recipe> {
     let api = format!("https://{}", start.plane.api);
-    let config = start.plane.pki.kubeconfig("kube-proxy", &api, "system:kube-proxy", None)?;
+    let (site, config) = match start.spec.kind {
+        Kind::Light => (Site::Cluster(netns.clone()), start.plane.place.file("kubeconfigs/kube-proxy")),
+        Kind::Full => {
+            (Site::Node(plan.name.clone()), start.plane.place.node(&plan.name).join("kube-proxy.kubeconfig"))
+        }
+    };
+    let identity = start.plane.pki.client("system:kube-proxy", None)?;
+    start.plane.pki.kubeconfig_at(&config, "kube-proxy", &api, &identity)?;
     let mode = match start.spec.mode {
         ProxyMode::Iptables | ProxyMode::IptablesLegacy => "iptables",
         ProxyMode::Nftables => "nftables",
@@ -89,7 +95,7 @@ fn kube_proxy(start: &Start<'_>, plan: &NodePlan, netns: &Netns) -> Result<Recip
     if start.spec.mode == ProxyMode::Nftables && minor(&start.record.version) < NFTABLES_BY_DEFAULT {
         flags.push("--feature-gates=NFTablesProxyMode=true".into());
     }
-    Ok(Recipe::new(Some(netns), start.plane.programs.find("kube-proxy")?, flags))
+    Ok(Recipe::new(site, start.plane.programs.find("kube-proxy")?, flags))
 }
 
 /// `v1.36.3` → 36.
@@ -97,10 +103,10 @@ pub fn minor(version: &str) -> u32 {
     version.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or_default()
 }
 
-/// A directory with `iptables` and its kin as one back-end's programs.
-fn iptables_of(mode: ProxyMode, place: &Place) -> Result<PathBuf> {
+/// Makes a directory with `iptables` and its kin as one back-end's programs.
+pub fn choose_iptables(mode: ProxyMode, place: &Place) -> Result<()> {
     let backend = if mode == ProxyMode::IptablesLegacy { "legacy" } else { "nft" };
-    let directory = place.file("iptables");
+    let directory = place.iptables();
     fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
     for name in IPTABLES {
         for name in [name.to_owned(), name.replacen("ip", "ip6", 1)] {
@@ -111,7 +117,7 @@ fn iptables_of(mode: ProxyMode, place: &Place) -> Result<PathBuf> {
             symlink(&multi, &link).with_context(|| format!("make {}", link.display()))?;
         }
     }
-    Ok(directory)
+    Ok(())
 }
 
 async fn register(objects: &Objects, plan: &NodePlan, version: &str) -> Result<()> {

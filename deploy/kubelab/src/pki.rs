@@ -1,6 +1,7 @@
 //! Keys, certificates and kubeconfigs of one cluster. All are made anew for each and die with its directory.
 
 use std::fs;
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,7 @@ use rcgen::{
 use serde_json::json;
 
 use crate::place::Place;
+use crate::spec::NodePlan;
 
 /// The cluster's authority, and where its files are.
 pub struct Pki {
@@ -83,6 +85,21 @@ impl Pki {
             "current-context": name,
         });
         private(path, &format!("{config:#}\n"))
+    }
+
+    /// Writes what a kubelet identifies itself by, as client and as server, and whom it trusts, into its node's directory.
+    pub fn kubelet(&self, own: &Path, plan: &NodePlan, api: &str) -> Result<()> {
+        let user = format!("system:node:{}", plan.name);
+        let client = self.client(&user, Some("system:nodes"))?;
+        self.kubeconfig_at(&own.join("kubelet.kubeconfig"), &plan.name, api, &client)?;
+        let addresses = std::iter::once(IpAddr::V4(plan.address)).chain(plan.address6.map(IpAddr::V6));
+        let names: Vec<String> =
+            addresses.map(|address| address.to_string()).chain([plan.name.clone()]).collect();
+        let server =
+            identity(&self.ca, &user, Some("system:nodes"), &names, ExtendedKeyUsagePurpose::ServerAuth)?;
+        private(&own.join("kubelet.crt"), &server.certificate)?;
+        private(&own.join("kubelet.key"), &server.key)?;
+        private(&own.join("ca.crt"), &self.ca_pem)
     }
 
     fn write_identity(&self, name: &str, identity: &Identity) -> Result<()> {

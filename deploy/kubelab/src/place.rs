@@ -16,8 +16,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{NodePlan, Spec, check_name};
-pub use remains::start_time;
 use remains::{END, First, age, remove_cgroups};
+pub use remains::{remove_cgroup, start_time};
 
 /// Small and volatile things: records, logs, keys, etcd's data.
 const RUN: &str = "/run/why-dropped/clusters";
@@ -140,6 +140,16 @@ impl Place {
     /// Where faults and status are asked for.
     pub fn control_socket(&self) -> PathBuf {
         self.file("control.sock")
+    }
+
+    /// The directory with what a node of a full cluster is told, which the node sees under the same name.
+    pub fn node(&self, node: &str) -> PathBuf {
+        self.directory.join("nodes").join(node)
+    }
+
+    /// The directory with `iptables` and its kin as one back-end's programs.
+    pub fn iptables(&self) -> PathBuf {
+        self.file("iptables")
     }
 
     /// The directory for what is too large for memory.

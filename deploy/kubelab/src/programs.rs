@@ -11,7 +11,7 @@ use crate::spec::Kind;
 /// What every cluster needs.
 const LIGHT: &[&str] = &["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy"];
 /// What a full cluster needs on top.
-const FULL: &[&str] = &["kubelet", "agnhost", "coredns", "containerd", "runc"];
+const FULL: &[&str] = &["kubelet", "agnhost", "coredns", "containerd", "ctr", "runc", "busybox"];
 
 /// Where programs may be: the directory given, `$WHY_DROPPED_KUBERNETES`, `$KUBEBUILDER_ASSETS`, PATH.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use netlab::Netns;
+use netlab::{Lab, Netns};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,7 @@ use crate::components::Components;
 use crate::control;
 use crate::control_plane::{self, API_PORT, ControlPlane};
 use crate::enforcer::Enforcer;
+use crate::full;
 use crate::light::Kubelet;
 use crate::network;
 use crate::nodes;
@@ -84,19 +85,24 @@ pub fn run(place: &Place) -> Result<()> {
 struct Stays {
     owned: bool,
     runtime: tokio::runtime::Runtime,
+    /// Of a full cluster; in a light one it belongs to what makes the pods.
+    lab: Option<Lab>,
     controllers: Vec<std::thread::JoinHandle<Result<()>>>,
 }
 
 impl Stays {
     /// Until a controller fails, which none does for less than a broken machine.
     fn wait(self) -> Result<()> {
+        while self.controllers.is_empty() {
+            std::thread::park();
+        }
         for controller in self.controllers {
             match controller.join() {
                 Ok(outcome) => outcome?,
                 Err(_) => bail!("a controller panicked"),
             }
         }
-        let _ = self.runtime;
+        let _ = (self.runtime, self.lab);
         bail!("all controllers ended")
     }
 }
@@ -136,12 +142,17 @@ fn up(place: &Place, mut record: Record) -> Result<Stays> {
     pki.kubeconfig_at(&place.kubeconfig(), &format!("why-dropped-{}", spec.name), &record.api, &admin)?;
     proxy::carry(listener, underlay.clone(), inside);
     place.write_record(&record)?;
+    nodes::choose_iptables(spec.mode, place)?;
     reporter.next("API server");
 
     let plane =
         ControlPlane { spec: &spec, place, netns: &underlay, api: inside, pki: &pki, programs: &programs };
     plane.start_api(&components)?;
     control::serve(place, Arc::clone(&components))?;
+    let mut full = match spec.kind {
+        Kind::Light => None,
+        Kind::Full => Some(full::Nodes::start(&plane, &lab, &components)?),
+    };
     let objects = runtime.block_on(async {
         let objects = Objects::connect(&place.kubeconfig()).await?;
         control_plane::wait_ready(objects.client(), &components).await?;
@@ -160,26 +171,38 @@ fn up(place: &Place, mut record: Record) -> Result<Stays> {
         },
         &components,
     )?;
+    if let Some(nodes) = &mut full {
+        reporter.next("images");
+        nodes.start_kubelets()?;
+        reporter.next("nodes");
+        runtime.block_on(nodes.start_names(&objects))?;
+        runtime.block_on(nodes.wait_ready(&objects))?;
+    }
     reporter.next("Services are served on every node");
 
     let mut controllers = Vec::new();
-    if let Some(enforcer) = Enforcer::new(&spec, &record)? {
+    if let Some(enforcer) = Enforcer::new(place, &spec, &record)? {
         controllers.push(enforcer.start(place.kubeconfig(), runtime.handle().clone()));
     }
-    match spec.kind {
+    let lab = match spec.kind {
         Kind::Light => {
             let kubelet = Kubelet::new(lab, record.nodes.clone(), objects.clone());
             controllers.push(kubelet.start(runtime.handle().clone()));
+            None
         }
-        Kind::Full => bail!("full clusters are not built yet"),
-    }
+        Kind::Full => Some(lab),
+    };
     runtime.block_on(nodes::wait_served(&objects, &record, &components))?;
+    if let Some(nodes) = &full {
+        reporter.next("name service");
+        runtime.block_on(nodes.wait_names(&objects))?;
+    }
     reporter.done();
     components.check()?;
     record.ready = true;
     record.took = reporter.begun.elapsed().as_secs_f64();
     place.write_record(&record)?;
-    Ok(Stays { owned: spec.owned, runtime, controllers })
+    Ok(Stays { owned: spec.owned, runtime, lab, controllers })
 }
 
 /// Ends this process, and with it the cluster, when nobody reads its standard output any more and it has not been let go.

@@ -7,8 +7,11 @@ use std::process::Command;
 
 use super::print;
 use anyhow::{Context, Result, bail};
+use model::Key;
 
+use crate::full;
 use crate::place::{Place, Record};
+use crate::spec::Kind;
 
 /// Where others than the cluster's own processes find one of its namespaces.
 pub fn netns_path(record: &Record, name: &str) -> PathBuf {
@@ -41,11 +44,14 @@ fn env_lines(place: &Place, record: &Record) -> String {
         "# Objects:  kubectl get pods,services -A; cargo xtask cluster load --name {name} FILE…"
     ));
     for node in &record.nodes {
-        lines.push(format!(
-            "# {:<8}  nsenter --net={} bash",
-            node.name,
-            netns_path(record, &node.name).display()
-        ));
+        lines.push(match record.spec.kind {
+            Kind::Light => {
+                format!("# {:<8}  nsenter --net={} bash", node.name, netns_path(record, &node.name).display())
+            }
+            Kind::Full => {
+                format!("# {:<8}  cargo xtask cluster shell --name {name} {}", node.name, node.name)
+            }
+        });
     }
     lines.push(format!("# A pod:    cargo xtask cluster shell --name {name} NAMESPACE/POD [COMMAND…]"));
     lines.push(format!("# Logs:     {}", place.logs().display()));
@@ -54,21 +60,43 @@ fn env_lines(place: &Place, record: &Record) -> String {
 
 /// Becomes a shell, or the command, in the network namespace of a node or pod.
 pub fn shell(name: &str, target: &str, command: &[String]) -> Result<()> {
-    let record = Place::of(name)?.living()?;
-    let path = netns_path(&record, &target.replacen('/', ".", 1));
-    if !path.exists() {
-        let (nodes, pods) = targets(&record);
-        let pods = if pods.is_empty() { "none".to_owned() } else { pods.join(", ") };
-        bail!("cluster `{name}` has no node or pod `{target}`; nodes: {}; pods: {pods}", nodes.join(", "));
-    }
-    let mut run = Command::new("nsenter");
-    run.arg(format!("--net={}", path.display())).arg("--");
+    let place = Place::of(name)?;
+    let record = place.living()?;
+    let mut run = entering(&place, &record, target)?;
     if command.is_empty() {
         run.arg(std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into()));
     } else {
         run.args(command);
     }
     Err(run.exec()).context("start nsenter (package util-linux)")
+}
+
+/// The command that enters a node or a pod: with the machine's files, except for nodes of full clusters, which have more
+/// of their own than a network.
+fn entering(place: &Place, record: &Record, target: &str) -> Result<Command> {
+    let full = record.spec.kind == Kind::Full;
+    if full && record.nodes.iter().any(|node| node.name == target) {
+        return full::on_node(place, record, target);
+    }
+    let path = match target.split_once('/') {
+        Some((namespace, pod)) if full => {
+            full::pod(place, record, &Key::new(namespace, pod), None).map(|netns| netns.path().to_owned())
+        }
+        _ => Ok(netns_path(record, &target.replacen('/', ".", 1))),
+    };
+    let path = path.unwrap_or_default();
+    if !path.exists() {
+        let (nodes, pods) = targets(place, record);
+        let pods = if pods.is_empty() { "none".to_owned() } else { pods.join(", ") };
+        bail!(
+            "cluster `{}` has no node or pod `{target}`; nodes: {}; pods: {pods}",
+            place.name(),
+            nodes.join(", ")
+        );
+    }
+    let mut run = Command::new("nsenter");
+    run.arg(format!("--net={}", path.display())).arg("--");
+    Ok(run)
 }
 
 /// Prints a log from its beginning, or names the logs. A cluster that crashed has them until the next command removes it.
@@ -104,8 +132,14 @@ fn log_names(place: &Place) -> Vec<String> {
 }
 
 /// The nodes, and the pods that have a namespace, as one would name them.
-fn targets(record: &Record) -> (Vec<String>, Vec<String>) {
-    let nodes = record.nodes.iter().map(|node| node.name.clone()).collect();
+fn targets(place: &Place, record: &Record) -> (Vec<String>, Vec<String>) {
+    let nodes: Vec<String> = record.nodes.iter().map(|node| node.name.clone()).collect();
+    if record.spec.kind == Kind::Full {
+        let mut pods: Vec<String> =
+            full::pods(place, record).unwrap_or_default().iter().map(Key::to_string).collect();
+        pods.sort();
+        return (nodes, pods);
+    }
     let entries = fs::read_dir(netns_directory(record)).into_iter().flatten().flatten();
     let mut pods: Vec<String> = entries
         .filter_map(|entry| {

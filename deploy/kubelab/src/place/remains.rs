@@ -77,18 +77,24 @@ fn parse_start_time(stat: &str) -> Option<u64> {
 pub fn remove_cgroups(name: &str) -> Result<()> {
     let root = Path::new("/sys/fs/cgroup");
     let hierarchies = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
-    for group in hierarchies.chain([root.to_owned()]).map(|hierarchy| hierarchy.join(name)) {
-        let begun = Instant::now();
-        while group.is_dir() {
-            match remove_group(&group) {
-                Ok(()) => {}
-                // Processes leave their groups a moment after they ended.
-                Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) && begun.elapsed() < END => {
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                Err(error) => {
-                    return Err(error).with_context(|| format!("remove control group {}", group.display()));
-                }
+    hierarchies
+        .chain([root.to_owned()])
+        .map(|hierarchy| hierarchy.join(name))
+        .try_for_each(|group| remove_cgroup(&group))
+}
+
+/// Removes a control group, if it is there, and those below it. Its processes must have been ended.
+pub fn remove_cgroup(group: &Path) -> Result<()> {
+    let begun = Instant::now();
+    while group.is_dir() {
+        match remove_group(group) {
+            Ok(()) => {}
+            // Processes leave their groups a moment after they ended.
+            Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) && begun.elapsed() < END => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => {
+                return Err(error).with_context(|| format!("remove control group {}", group.display()));
             }
         }
     }

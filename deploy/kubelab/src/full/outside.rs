@@ -1,0 +1,65 @@
+//! Reaching nodes and pods of a full cluster from the machine.
+//!
+//! Their namespaces have names in no place that the machine sees, but every process leads to what it sees: the cluster's
+//! first process to the cluster's /proc, and a node's first process there to the node's files.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use model::Key;
+use netlab::Netns;
+
+use super::machine;
+use super::pods::{self, Attached};
+use crate::place::{Place, Record};
+
+/// nsenter's options for the namespaces of a node, and the names of their files.
+const NAMESPACES: [(&str, &str); 6] =
+    [("cgroup", "cgroup"), ("ipc", "ipc"), ("uts", "uts"), ("net", "net"), ("pid", "pid"), ("mount", "mnt")];
+
+/// A command that starts a program on a node as its own programs are started, except for control groups, which stay the
+/// caller's.
+pub fn on_node(place: &Place, record: &Record, node: &str) -> Result<Command> {
+    let process = first_process(place, record, node)?;
+    let mut command = Command::new("nsenter");
+    for (option, file) in NAMESPACES {
+        command.arg(format!("--{option}={}", process.join("ns").join(file).display()));
+    }
+    command.arg("--");
+    Ok(command)
+}
+
+/// The network namespace of the pod with this name, and this address if one is given.
+pub fn pod(place: &Place, record: &Record, key: &Key, address: Option<IpAddr>) -> Result<Netns> {
+    for plan in &record.nodes {
+        let is_it = |pod: &Attached| {
+            pod.key == *key && address.is_none_or(|address| pod.addresses.contains(&address))
+        };
+        if let Some(found) = pods::all(place, &plan.name)?.into_iter().find(is_it) {
+            let root = first_process(place, record, &plan.name)?.join("root");
+            let netns = root.join(found.netns.strip_prefix("/").unwrap_or(&found.netns));
+            return Ok(Netns::at(netns));
+        }
+    }
+    let with = address.map(|address| format!(" with address {address}")).unwrap_or_default();
+    anyhow::bail!("pod {key}{with} is not attached to the network of any node")
+}
+
+/// All pods with a network namespace of their own.
+pub fn pods(place: &Place, record: &Record) -> Result<Vec<Key>> {
+    let mut keys = Vec::new();
+    for plan in &record.nodes {
+        keys.extend(pods::all(place, &plan.name)?.into_iter().map(|pod| pod.key));
+    }
+    Ok(keys)
+}
+
+/// Its directory in the cluster's /proc.
+fn first_process(place: &Place, record: &Record, node: &str) -> Result<PathBuf> {
+    let number = machine::number(place, node).with_context(|| format!("{node} is not up"))?;
+    let process = Path::new("/proc").join(record.pid.to_string()).join("root/proc").join(number.to_string());
+    ensure!(process.exists(), "{node} is switched off");
+    Ok(process)
+}
