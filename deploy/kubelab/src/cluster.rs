@@ -131,13 +131,27 @@ impl Cluster {
     pub fn load(&self, manifest: &str) -> Result<Vec<String>> {
         let mut names = Vec::new();
         for mut object in documents(manifest)? {
-            if self.record.spec.kind == Kind::Light {
-                move_status(&mut object);
+            match self.record.spec.kind {
+                Kind::Light => move_status(&mut object),
+                Kind::Full => self.wait_for_account(&object)?,
             }
             names.push(Target::of(&object)?.to_string());
             self.apply(&object)?;
         }
         Ok(names)
+    }
+
+    /// Pods are refused until their namespace has the service account that a controller makes for each (the admission
+    /// plugin `ServiceAccount`).
+    fn wait_for_account(&self, object: &Value) -> Result<()> {
+        if object["kind"] != "Pod" || !object["spec"]["serviceAccountName"].is_null() {
+            return Ok(());
+        }
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or("default");
+        let account = Target::new("v1", "ServiceAccount", Some(namespace), "default");
+        self.wait_for(&format!("{account} is there"), |cluster| {
+            cluster.get(&account)?.map(drop).context("no controller has made it")
+        })
     }
 
     /// An object, if it is there.

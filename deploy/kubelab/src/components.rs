@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::File;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -108,7 +109,12 @@ impl Recipe {
     fn command(&self, place: &Place, first: Option<u32>) -> Command {
         let mut command = match &self.site {
             Site::Cluster(netns) => netns.command(&self.program),
-            Site::First => Command::new(&self.program),
+            Site::First => {
+                let mut command = Command::new(&self.program);
+                // As it is to be seen in lists of processes: the program's path says nothing.
+                command.arg0("kubelab");
+                command
+            }
             Site::Node(node) => full::command(place, node, first.unwrap_or_default(), &self.program),
         };
         command.args(&self.arguments);

@@ -39,8 +39,7 @@ pub fn pod(place: &Place, record: &Record, key: &Key, address: Option<IpAddr>) -
         };
         if let Some(found) = pods::all(place, &plan.name)?.into_iter().find(is_it) {
             let root = first_process(place, record, &plan.name)?.join("root");
-            let netns = root.join(found.netns.strip_prefix("/").unwrap_or(&found.netns));
-            return Ok(Netns::at(netns));
+            return Ok(Netns::at(below(&root, &found.netns)));
         }
     }
     let with = address.map(|address| format!(" with address {address}")).unwrap_or_default();
@@ -56,10 +55,29 @@ pub fn pods(place: &Place, record: &Record) -> Result<Vec<Key>> {
     Ok(keys)
 }
 
+/// A file below /run of a node. /var/run is a link to it, which from outside would lead to the machine's.
+fn below(root: &Path, file: &Path) -> PathBuf {
+    let relative = file.strip_prefix("/var").ok().filter(|rest| rest.starts_with("run"));
+    root.join(relative.unwrap_or_else(|| file.strip_prefix("/").unwrap_or(file)))
+}
+
 /// Its directory in the cluster's /proc.
 fn first_process(place: &Place, record: &Record, node: &str) -> Result<PathBuf> {
     let number = machine::number(place, node).with_context(|| format!("{node} is not up"))?;
     let process = Path::new("/proc").join(record.pid.to_string()).join("root/proc").join(number.to_string());
     ensure!(process.exists(), "{node} is switched off");
     Ok(process)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nodes_file_is_found_without_following_links() {
+        let of = |file: &str| below(Path::new("/proc/7/root"), Path::new(file));
+        assert_eq!(of("/var/run/netns/cni-1"), Path::new("/proc/7/root/run/netns/cni-1"));
+        assert_eq!(of("/run/netns/cni-1"), Path::new("/proc/7/root/run/netns/cni-1"));
+        assert_eq!(of("/var/runner/x"), Path::new("/proc/7/root/var/runner/x"));
+    }
 }
