@@ -76,6 +76,14 @@ pub enum Error {
         /// The request in words.
         request: &'static str,
     },
+    /// The answer is longer than is read.
+    #[error("{request}: more than {limit} MiB")]
+    TooMuch {
+        /// The request in words.
+        request: &'static str,
+        /// The limit in MiB.
+        limit: usize,
+    },
     /// The answer changed under the reader each time it was read.
     #[error("{request}: changed while it was read, {attempts} times in a row")]
     Torn {
@@ -108,9 +116,11 @@ impl Error {
             | Self::Cookie { source, .. }
             | Self::NetlinkSocket { source, .. }
             | Self::NetlinkRefused { source, .. } => source.raw_os_error(),
-            Self::Panicked { .. } | Self::Gone { .. } | Self::NetlinkMalformed { .. } | Self::Torn { .. } => {
-                None
-            }
+            Self::Panicked { .. }
+            | Self::Gone { .. }
+            | Self::NetlinkMalformed { .. }
+            | Self::TooMuch { .. }
+            | Self::Torn { .. } => None,
         }
     }
 }

@@ -25,6 +25,7 @@ pub use enter::{NetnsHandle, in_netns};
 pub use error::Error;
 pub use machine::{boot_id, kernel_release, now};
 pub use netns::{Known, Namespaces};
+pub use nft::{list_nftables, read_nftables};
 pub use preflight::preflight;
 pub use sockets::read_listeners;
 pub use state::{

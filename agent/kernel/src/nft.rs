@@ -2,11 +2,15 @@
 //!
 //! Understanding the listing is the business of `rules`.
 
+mod dump;
+
 use model::Gap;
 
 use crate::error::Error;
 use crate::iptables;
 use crate::nl::{self, Netlink, attributes, be32, text};
+
+pub use self::dump::{list_nftables, read_nftables};
 
 const SUBSYSTEM: u16 = 10 << 8;
 const NFT_MSG_GETTABLE: u16 = SUBSYSTEM | 1;
@@ -31,6 +35,8 @@ pub struct Table {
     pub name: String,
 }
 
+/// `NFPROTO_INET`.
+pub const INET: u8 = 1;
 /// `NFPROTO_IPV4`.
 pub const IPV4: u8 = 2;
 /// `NFPROTO_IPV6`.
@@ -40,7 +46,7 @@ impl Table {
     /// As `nft list tables` prints it, without the word table.
     pub fn in_words(&self) -> String {
         let family = match self.family {
-            1 => "inet",
+            INET => "inet",
             IPV4 => "ip",
             3 => "arp",
             5 => "netdev",

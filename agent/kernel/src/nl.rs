@@ -22,6 +22,8 @@ pub const NETFILTER: isize = 12;
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
+/// The types below are netlink's own.
+const NLMSG_MIN_TYPE: u16 = 16;
 const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_DUMP: u16 = 0x300;
 const NLM_F_DUMP_INTR: u16 = 0x10;
@@ -33,6 +35,9 @@ const HEADER: usize = 16;
 const ATTEMPTS: u32 = 3;
 /// The kernel answers from memory; only a dead machine takes longer.
 const TIMEOUT_SECONDS: i64 = 5;
+/// Twice what the kernel puts into one datagram of a dump at most (`netlink_recvmsg` in net/netlink/af_netlink.c), and
+/// it fills as much as it saw asked for.
+const DATAGRAM: usize = 64 << 10;
 
 /// One message of an answer.
 #[derive(Debug)]
@@ -45,6 +50,8 @@ pub struct Message {
 pub struct Netlink {
     socket: Socket,
     sequence: u32,
+    /// Room for a datagram, kept from one dump to the next.
+    buffer: Vec<u8>,
 }
 
 impl Netlink {
@@ -61,7 +68,7 @@ impl Netlink {
         let fd = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
         setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::new(TIMEOUT_SECONDS, 0))
             .map_err(|errno| failed(errno.into()))?;
-        Ok(Self { socket, sequence: 0 })
+        Ok(Self { socket, sequence: 0, buffer: Vec::new() })
     }
 
     /// Sends a dump request and collects the whole answer; a dump that changed under way is read again.
@@ -99,27 +106,55 @@ impl Netlink {
         kind: u16,
         body: &[u8],
     ) -> Result<Option<Vec<Message>>, Error> {
-        self.send(kind, NLM_F_REQUEST | NLM_F_DUMP, body)?;
         let mut messages = Vec::new();
+        let whole = self.dump_each(request, kind, body, &mut |datagram| {
+            for part in split(datagram).flatten().filter(|part| part.kind >= NLMSG_MIN_TYPE) {
+                messages.push(Message { payload: part.payload.to_vec() });
+            }
+        })?;
+        Ok(whole.then_some(messages))
+    }
+
+    /// Sends a dump request and hands on every datagram of the answer, headers and all; a well-formed datagram is of this
+    /// dump alone. Says whether nothing changed under way.
+    pub fn dump_each(
+        &mut self,
+        request: &'static str,
+        kind: u16,
+        body: &[u8],
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<bool, Error> {
+        self.send(kind, NLM_F_REQUEST | NLM_F_DUMP, body)?;
         let mut torn = false;
+        let mut datagram = std::mem::take(&mut self.buffer);
         loop {
-            for part in split(&self.receive()?) {
+            self.receive_into(request, &mut datagram)?;
+            let (mut ours, mut done) = (true, false);
+            for part in split(&datagram) {
                 let part = part.ok_or(Error::NetlinkMalformed { request })?;
-                if part.sequence != self.sequence {
+                ours &= part.sequence == self.sequence;
+                if !ours {
                     continue;
                 }
                 torn |= part.flags & NLM_F_DUMP_INTR != 0;
                 match part.kind {
                     NLMSG_DONE => {
                         check(request, &part)?;
-                        return Ok((!torn).then_some(messages));
+                        done = true;
                     }
                     NLMSG_ERROR => {
                         check(request, &part)?;
                         return Err(Error::NetlinkMalformed { request });
                     }
-                    _ => messages.push(Message { payload: part.payload.to_vec() }),
+                    _ => {}
                 }
+            }
+            if ours {
+                take(&datagram);
+            }
+            if done {
+                self.buffer = datagram;
+                return Ok(!torn);
             }
         }
     }
@@ -140,6 +175,19 @@ impl Netlink {
         match self.socket.send(&message, 0) {
             Ok(_) => Ok(()),
             Err(source) => Err(Error::NetlinkSocket { operation: "send", source }),
+        }
+    }
+
+    fn receive_into(&self, request: &'static str, datagram: &mut Vec<u8>) -> Result<(), Error> {
+        datagram.clear();
+        datagram.reserve(DATAGRAM);
+        loop {
+            match self.socket.recv(datagram, libc::MSG_TRUNC) {
+                Ok(length) if length == datagram.len() => return Ok(()),
+                Ok(_) => return Err(Error::NetlinkMalformed { request }),
+                Err(source) if source.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(Error::NetlinkSocket { operation: "receive", source }),
+            }
         }
     }
 
@@ -218,7 +266,15 @@ pub fn address(bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
+/// The messages of a datagram, each as a whole and without its header; netlink's own are left out.
+pub fn parts(datagram: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let parts = split(datagram).flatten().filter(|part| part.kind >= NLMSG_MIN_TYPE);
+    parts.map(|part| (part.whole, part.payload))
+}
+
 struct Part<'a> {
+    /// With its header, padded as in the datagram.
+    whole: &'a [u8],
     kind: u16,
     flags: u16,
     sequence: u32,
@@ -236,6 +292,7 @@ fn split(datagram: &[u8]) -> impl Iterator<Item = Option<Part<'_>>> {
             let length = u32_at(rest, 0)? as usize;
             Some((
                 Part {
+                    whole: rest.get(..align(length)).unwrap_or(rest),
                     kind: u16_at(rest, 4)?,
                     flags: u16_at(rest, 6)?,
                     sequence: u32_at(rest, 8)?,
@@ -312,8 +369,13 @@ mod tests {
         let mut payload = (-22_i32).to_ne_bytes().to_vec();
         payload.extend_from_slice(&[0; HEADER]);
         payload.extend_from_slice(&attribute(NLMSGERR_ATTR_MSG, b"Invalid header\0"));
-        let part =
-            Part { kind: NLMSG_ERROR, flags: NLM_F_CAPPED | NLM_F_ACK_TLVS, sequence: 1, payload: &payload };
+        let part = Part {
+            whole: &[],
+            kind: NLMSG_ERROR,
+            flags: NLM_F_CAPPED | NLM_F_ACK_TLVS,
+            sequence: 1,
+            payload: &payload,
+        };
         let error = check("dump links", &part).expect_err("refused");
         assert_eq!(error.to_string(), "dump links (Invalid header)");
         assert_eq!(error.errno(), Some(22));

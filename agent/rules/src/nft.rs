@@ -11,6 +11,7 @@ mod conditions;
 mod elements;
 mod fields;
 mod json;
+pub mod netlink;
 mod object;
 mod rule;
 mod statements;

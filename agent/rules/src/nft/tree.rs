@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::Number;
 
 /// Elements that room is made for at first; longer lists grow.
@@ -34,6 +35,10 @@ pub enum Value<'t> {
 pub struct Map<'t>(Vec<(Cow<'t, str>, Value<'t>)>);
 
 impl<'t> Map<'t> {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The first value of a key.
     pub(super) fn get(&self, key: &str) -> Option<&Value<'t>> {
         self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value)
@@ -51,6 +56,50 @@ impl<'t> Map<'t> {
 }
 
 impl<'t> Value<'t> {
+    /// An object of these pairs.
+    pub(super) fn object<const N: usize>(pairs: [(&'static str, Self); N]) -> Self {
+        Self::Object(Map(pairs.into_iter().map(|(key, value)| (Cow::Borrowed(key), value)).collect()))
+    }
+
+    /// An object of one pair.
+    pub(super) fn under(key: &'static str, value: Self) -> Self {
+        Self::Object(Map(vec![(Cow::Borrowed(key), value)]))
+    }
+
+    /// A text.
+    pub(super) fn text(text: impl Into<Cow<'t, str>>) -> Self {
+        Self::String(text.into())
+    }
+
+    /// A number.
+    pub(super) fn number(number: impl Into<Number>) -> Self {
+        Self::Number(number.into())
+    }
+
+    /// The same with one pair more; of no use on anything but an object.
+    pub(super) fn with(mut self, key: &'static str, value: Self) -> Self {
+        if let Self::Object(map) = &mut self {
+            map.0.push((Cow::Borrowed(key), value));
+        }
+        self
+    }
+
+    /// The same with one pair more if there is a value.
+    pub(super) fn with_some(self, key: &'static str, value: Option<Self>) -> Self {
+        match value {
+            Some(value) => self.with(key, value),
+            None => self,
+        }
+    }
+
+    /// An object with the pairs of another one as well.
+    pub(super) fn joined(mut self, other: Self) -> Self {
+        if let (Self::Object(map), Self::Object(other)) = (&mut self, other) {
+            map.0.extend(other.0);
+        }
+        self
+    }
+
     /// What an object has under a key.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         self.as_object()?.get(key)
@@ -81,7 +130,7 @@ impl<'t> Value<'t> {
     }
 }
 
-/// As JSON again, on one line.
+/// As JSON on one line, for a reader's eye: what cannot be printed is escaped, which JSON would not do so.
 impl fmt::Display for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -103,6 +152,25 @@ impl fmt::Display for Value<'_> {
                     write!(f, "{comma}\"{}\":{value}", key.escape_debug())?;
                 }
                 f.write_str("}")
+            }
+        }
+    }
+}
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Number(number) => number.serialize(serializer),
+            Self::String(text) => serializer.serialize_str(text),
+            Self::Array(list) => serializer.collect_seq(list),
+            Self::Object(map) => {
+                let mut pairs = serializer.serialize_map(Some(map.0.len()))?;
+                for (key, value) in &map.0 {
+                    pairs.serialize_entry(key, value)?;
+                }
+                pairs.end()
             }
         }
     }

@@ -8,6 +8,7 @@ use super::tree::Value;
 use ipnet::IpNet;
 use model::flow::Family;
 
+use super::netlink::symbols;
 use super::object::single;
 use crate::eval::lookup::{DST_NAT, SRC_NAT};
 use crate::ir::lookup::{NAME, address, interface_name};
@@ -177,25 +178,11 @@ fn prefix(body: &Value<'_>, kind: Kind) -> Option<(u128, u128)> {
     Some((low & !rest, low | rest))
 }
 
-/// A protocol by the name in `/etc/protocols`.
+/// A protocol by the name in `/etc/protocols`, or a name that nft has of its own.
 fn protocol(name: &str) -> Option<u8> {
-    Some(match name {
-        "tcp" => 6,
-        "udp" => 17,
-        "sctp" => 132,
-        "icmp" => 1,
-        "ipv6-icmp" | "icmpv6" => 58,
-        "udplite" => 136,
-        "dccp" => 33,
-        "gre" => 47,
-        "esp" => 50,
-        "ah" => 51,
-        "comp" | "ipcomp" => 108,
-        "ipip" | "ipencap" | "ipv4" => 4,
-        "ipv6" => 41,
-        "igmp" => 2,
-        "vrrp" => 112,
-        "ospf" | "ospfigp" => 89,
-        _ => return name.parse().ok(),
-    })
+    match name {
+        "icmpv6" => Some(58),
+        "comp" => Some(108),
+        _ => symbols::protocol(name).or_else(|| name.parse().ok()),
+    }
 }
