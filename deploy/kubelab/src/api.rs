@@ -10,6 +10,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::GroupVersionKind;
 use kube::discovery::{ApiResource, Scope, pinned_kind};
 use kube::{Api, Client, Config};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Whose fields they are, in `managedFields`.
@@ -23,7 +24,7 @@ pub struct Objects {
 }
 
 /// An object's kind and name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// `v1`, `apps/v1` …
     pub api_version: String,

@@ -1,4 +1,5 @@
-//! The command line: `kubelab up`, `down`, `status`, `env`, `shell`, `logs`, `load`.
+//! The command line: `kubelab up`, `down`, `status`, `env`, `shell`, `logs`, `load`,
+//! `fault`.
 //!
 //! Exit codes are those of the product's commands: 0 done and nothing wrong, 1 something was tried and did not work or is
 //! not as it should be, 2 the command itself cannot be done as it was given.
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 use ipnet::Ipv4Net;
 use tracing_subscriber::EnvFilter;
 
+use crate::fault::command;
 use crate::place::{Place, sweep};
 use crate::spec::{Enforcement, ProxyMode};
 use crate::{full, init, run};
@@ -26,7 +28,7 @@ pub use reach::netns_path;
 pub use up::READY;
 
 /// Something was tried and did not work.
-const FAILED: u8 = 1;
+pub(crate) const FAILED: u8 = 1;
 /// The command cannot be done as it was given.
 const USAGE: u8 = 2;
 
@@ -85,12 +87,21 @@ enum Subcommands {
         #[arg(required = true)]
         paths: Vec<PathBuf>,
     },
+    Fault(command::Arguments),
     #[command(hide = true)]
-    Init { name: String },
+    Init {
+        name: String,
+    },
     #[command(hide = true)]
-    Run { name: String },
+    Run {
+        name: String,
+    },
     #[command(hide = true)]
-    Machine { name: String, node: String, netns: PathBuf },
+    Machine {
+        name: String,
+        node: String,
+        netns: PathBuf,
+    },
     #[command(hide = true)]
     Enter {
         name: String,
@@ -184,6 +195,7 @@ fn perform(command: Subcommands) -> Result<ExitCode> {
             reach::logs(&which.name, component.as_deref(), follow)?;
         }
         Subcommands::Load { which, paths } => load::load(&which.name, &paths)?,
+        Subcommands::Fault(arguments) => return command::run(&arguments),
         Subcommands::Init { name } => return init::run(&Place::of(&name)?),
         Subcommands::Machine { name, node, netns } => {
             match full::run_machine(&Place::of(&name)?, &node, &netns)? {}

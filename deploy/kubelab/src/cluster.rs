@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -48,6 +48,17 @@ pub struct Pod {
     pub addresses: Vec<IpAddr>,
     /// Its network namespace.
     pub netns: Netns,
+}
+
+impl Pod {
+    /// Its IPv4 address.
+    pub fn ipv4(&self) -> Result<Ipv4Addr> {
+        let v4 = self.addresses.iter().find_map(|address| match address {
+            IpAddr::V4(address) => Some(*address),
+            IpAddr::V6(_) => None,
+        });
+        v4.with_context(|| format!("pod {} has no IPv4 address: {:?}", self.key, self.addresses))
+    }
 }
 
 impl Cluster {
@@ -167,6 +178,13 @@ impl Cluster {
     /// Merges into an object.
     pub fn patch(&self, target: &Target, patch: &Value) -> Result<()> {
         self.runtime.block_on(self.objects.patch(target, patch))
+    }
+
+    /// Merges into an object's status.
+    pub fn patch_status(&self, target: &Target, patch: &Value) -> Result<()> {
+        let Target { api_version, kind, namespace, name } = target;
+        let done = self.objects.patch_status(api_version, kind, namespace.as_deref(), name, patch);
+        self.runtime.block_on(done)
     }
 
     /// Removes an object.
