@@ -1,5 +1,6 @@
 //! A cluster as a test or a command holds it: objects in, connections tried, conditions waited for.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -259,6 +260,65 @@ impl Cluster {
     /// One TCP connection from a pod, for real.
     pub fn connect(&self, from: &Key, to: SocketAddr, timeout: Duration) -> Result<ConnectResult> {
         Ok(self.pod(from)?.netns.connect(to, timeout)?)
+    }
+
+    /// One datagram from a pod and the answer to it, for real.
+    pub fn exchange_udp(&self, from: &Key, to: SocketAddr, timeout: Duration) -> Result<ConnectResult> {
+        Ok(self.pod(from)?.netns.exchange_udp(to, timeout)?)
+    }
+
+    /// A namespace that is no node and no pod, with a way to every node: where connections from outside come from.
+    pub fn outside(&self) -> Netns {
+        Netns::at(netns_path(&self.record, "outside"))
+    }
+
+    /// The addresses of a Service, in its order of families; none if it is headless.
+    pub fn service_addresses(&self, key: &Key) -> Result<Vec<IpAddr>> {
+        let service = self.service(key)?;
+        let addresses = service["spec"]["clusterIPs"].as_array().into_iter().flatten();
+        Ok(addresses.filter_map(|address| address.as_str()?.parse().ok()).collect())
+    }
+
+    /// The node port of a Service's port.
+    pub fn node_port(&self, key: &Key, port: u16) -> Result<u16> {
+        let service = self.service(key)?;
+        let mut ports = service["spec"]["ports"].as_array().into_iter().flatten();
+        let found = ports.find(|one| one["port"] == port).and_then(|one| one["nodePort"].as_u64());
+        let found = found.and_then(|port| u16::try_from(port).ok());
+        found.with_context(|| format!("Service {key} has no node port for {port}: {}", service["spec"]))
+    }
+
+    /// The endpoints that the controller wrote for a Service, each with whether it is ready.
+    pub fn endpoints(&self, key: &Key) -> Result<BTreeMap<IpAddr, bool>> {
+        let slices = self.list("discovery.k8s.io/v1", "EndpointSlice", Some(&key.namespace))?;
+        let own = slices
+            .iter()
+            .filter(|slice| slice["metadata"]["labels"]["kubernetes.io/service-name"] == key.name.as_str());
+        let endpoints = own.flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten());
+        let mut all = BTreeMap::new();
+        for endpoint in endpoints {
+            // Not told is ready (discovery/v1, EndpointConditions).
+            let ready = endpoint["conditions"]["ready"].as_bool().unwrap_or(true);
+            let addresses = endpoint["addresses"].as_array().into_iter().flatten();
+            all.extend(addresses.filter_map(|address| Some((address.as_str()?.parse().ok()?, ready))));
+        }
+        Ok(all)
+    }
+
+    /// Waits until a Service has exactly these ready endpoints.
+    pub fn wait_for_endpoints(&self, key: &Key, wanted: &BTreeSet<IpAddr>) -> Result<()> {
+        self.wait_for(&format!("Service {key} has the endpoints {wanted:?}"), |cluster| {
+            let all = cluster.endpoints(key)?;
+            let ready: BTreeSet<IpAddr> =
+                all.iter().filter(|(_, ready)| **ready).map(|(address, _)| *address).collect();
+            ensure!(ready == *wanted, "it has {all:?} (and whether they are ready)");
+            Ok(())
+        })
+    }
+
+    fn service(&self, key: &Key) -> Result<Value> {
+        let target = Target::new("v1", "Service", Some(&key.namespace), &key.name);
+        self.get(&target)?.with_context(|| format!("there is no Service {key}"))
     }
 
     /// Does something to a program of the cluster.

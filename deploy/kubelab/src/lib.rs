@@ -23,6 +23,7 @@ mod full;
 mod init;
 mod launch;
 pub mod light;
+pub mod make;
 pub mod manifest;
 mod network;
 mod nodes;

@@ -10,7 +10,7 @@ use netlab::{Lab, Netns};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::api::Objects;
+use crate::api::{Objects, Target};
 use crate::components::{Components, Recipe, Site};
 use crate::control_plane::{ControlPlane, option};
 use crate::place::{Place, Record};
@@ -137,6 +137,9 @@ async fn register(objects: &Objects, plan: &NodePlan, version: &str) -> Result<(
         "spec": { "podCIDR": plan.pod_cidr, "podCIDRs": ranges },
     });
     objects.apply(&node).await?;
+    // A new node is tainted as not ready (plugin/pkg/admission/nodetaint), and the controller that would take the taint
+    // away does not run; nothing could be scheduled.
+    objects.patch(&Target::of(&node)?, &json!({ "spec": { "taints": null } })).await?;
     let resources = json!({ "cpu": "64", "memory": "64Gi", "pods": "110", "ephemeral-storage": "64Gi" });
     let status = json!({ "status": {
         "addresses": all,

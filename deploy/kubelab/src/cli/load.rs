@@ -15,12 +15,23 @@ pub fn load(name: &str, paths: &[PathBuf]) -> Result<()> {
     let cluster = Cluster::attach(name)?;
     for path in files {
         let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        let applied = cluster.load(&text).with_context(|| format!("load {}", path.display()))?;
+        let applied = match cluster.load(&text) {
+            Ok(applied) => applied,
+            Err(error) => bail!("load {}: {}", path.display(), told(&error)),
+        };
         for object in applied {
             println!("{object} applied");
         }
     }
     Ok(())
+}
+
+/// In the API server's own words where it was the one to refuse.
+fn told(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) => format!("{error}: {}", status.message),
+        _ => format!("{error:#}"),
+    }
 }
 
 fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
