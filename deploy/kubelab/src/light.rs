@@ -5,6 +5,7 @@
 //! [`LISTEN`] says otherwise, and [`STATUS`] puts fields of a status over the usual one (an address, not being ready, a
 //! container that waits). Both are followed while the pod runs.
 
+pub mod netfilter;
 mod pod;
 
 use std::collections::{BTreeMap, BTreeSet};

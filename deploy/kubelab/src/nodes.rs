@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 use crate::api::{Objects, Target};
 use crate::components::{Components, Recipe, Site};
 use crate::control_plane::{ControlPlane, option};
+use crate::light::netfilter;
 use crate::place::{Place, Record};
 use crate::spec::{Kind, NodePlan, ProxyMode, Spec};
 
@@ -53,6 +54,9 @@ pub fn start(start: &Start<'_>, components: &Components) -> Result<()> {
     }
     for plan in &start.record.nodes {
         let netns = &start.lab.node(&plan.name)?.netns;
+        if start.spec.kind == Kind::Light {
+            netfilter::write(netns, &start.plane.place.iptables(), minor(&start.record.version))?;
+        }
         let mut recipe = kube_proxy(start, plan, netns)?;
         recipe.path.push(start.plane.place.iptables());
         components.start(&proxy_name(&plan.name), recipe)?;
