@@ -21,6 +21,7 @@ Commands (COMMAND --help tells more):
   status    Tell which clusters there are and how they are
   env       Print KUBECONFIG and helper lines for a shell
   shell     Open a shell in the network namespace of a node or pod
+  logs      Print the log of a component
   load      Create or change objects from files
   fault     List faults, inject one, undo it
   programs  Only get the programs that `up` with the same --light and --version needs, and print their directory

@@ -26,6 +26,9 @@ use store::Store;
 /// The variable that tells tests and `kubelab` where the programs are.
 pub const VARIABLE: &str = "WHY_DROPPED_KUBERNETES";
 
+/// The same for the programs of the oldest release, which some tests run on as well.
+pub const OLDEST_VARIABLE: &str = "WHY_DROPPED_KUBERNETES_OLDEST";
+
 /// What came of it.
 #[derive(Debug)]
 pub enum Obtained {

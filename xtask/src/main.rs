@@ -57,7 +57,7 @@ enum Task {
         /// Only this tier, 0 to 6 (CONTRIBUTING.md says what each needs).
         #[arg(long, value_name = "N")]
         tier: Option<u8>,
-        /// Include what takes long: more property cases.
+        /// Include what takes long: more property cases, clusters of the oldest Kubernetes (built first if need be).
         #[arg(long)]
         long: bool,
     },

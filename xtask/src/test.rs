@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::kubernetes::{self, Obtained, Set};
+use crate::kubernetes::{self, Asked, Obtained, Set};
 use crate::process::{built, cargo, output, path_with_tools, root, step};
 use crate::setup::{self, For};
 
@@ -90,6 +90,8 @@ struct How {
     long: bool,
     /// The directory of the Kubernetes programs, if they are to be had.
     kubernetes: Option<PathBuf>,
+    /// The same of the oldest release, for what takes long.
+    oldest: Option<PathBuf>,
 }
 
 /// Runs one tier or all of them.
@@ -110,10 +112,13 @@ pub fn run(tier: Option<u8>, long: bool) -> Result<()> {
         programs = build()?;
         Ok(())
     })?;
-    let mut how = How { long, kubernetes: None };
+    let mut how = How { long, kubernetes: None, oldest: None };
     if tier.is_none_or(|number| usize::from(number) >= CLUSTERS) {
         step("kubernetes programs", || {
-            how.kubernetes = kubernetes_programs()?;
+            how.kubernetes = kubernetes_programs(Set::Full, None)?;
+            if long {
+                how.oldest = kubernetes_programs(Set::Light, Some(Asked::Oldest))?;
+            }
             Ok(())
         })?;
     }
@@ -125,14 +130,15 @@ pub fn run(tier: Option<u8>, long: bool) -> Result<()> {
 }
 
 /// Gets what clusters run. Where that is impossible the tests say that they are skipped, and fail in CI.
-fn kubernetes_programs() -> Result<Option<PathBuf>> {
-    match kubernetes::obtain(Set::Full, None)? {
+fn kubernetes_programs(set: Set, asked: Option<Asked>) -> Result<Option<PathBuf>> {
+    let of = asked.map(|asked| format!(" of {asked}")).unwrap_or_default();
+    match kubernetes::obtain(set, asked)? {
         Obtained::Ready(directory) => {
-            println!("kubernetes: all programs: {}", directory.display());
+            println!("kubernetes: all programs{of}: {}", directory.display());
             Ok(Some(directory))
         }
         Obtained::Unavailable(why) => {
-            println!("kubernetes: tests with clusters will be skipped: {why}");
+            println!("kubernetes: tests with clusters{of} will be skipped: {why}");
             Ok(None)
         }
     }
@@ -236,6 +242,10 @@ fn run_program(program: &Program, how: &How, tally: &mut Tally) -> Result<()> {
     }
     if how.long {
         command.env("PROPTEST_CASES", "20000");
+    }
+    // What is ignored otherwise is about the oldest release.
+    if let Some(directory) = &how.oldest {
+        command.arg("--include-ignored").env(kubernetes::OLDEST_VARIABLE, directory);
     }
     let name = format!("{} {}", program.folder, if program.unit { "unit" } else { &program.name });
     let begun = Instant::now();
