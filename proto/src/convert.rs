@@ -16,7 +16,7 @@ use thiserror::Error;
 
 pub use agent::{apply_status, status};
 pub use drop_record::{drop_record, drop_to_model, drops_to_model};
-pub use explanation::explanation;
+pub use explanation::{explanation, rule};
 pub use node::{DropNames, list_drop, node};
 pub use probe::{ProbeReply, probe, probe_answer, probe_answer_to_model, probe_to_model};
 pub use walk::{walk, walk_to_model};

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use model::flow::Family;
 use model::gap::Gap;
-use model::node_state::{NodeState, Part, Route, RouteKind, RoutingRule};
+use model::node_state::{NodeState, Part, Route, RouteKind, RoutingRule, Unread};
 
 use crate::packet::Device;
 
@@ -64,6 +64,8 @@ pub(crate) enum Way {
     Refused(RouteKind, IpNet),
     /// No route covers it.
     None,
+    /// No routes were saved; usually there is one.
+    Assumed(Gap),
     /// It cannot be told.
     Unknown(Gap),
 }
@@ -84,6 +86,8 @@ pub(crate) struct Network {
     addresses_unread: Option<Gap>,
     /// By family, IPv4 first.
     routes_unread: [Option<Gap>; 2],
+    /// The same where nobody saved any: then they are taken to lead on.
+    routes_unsaved: [Option<Gap>; 2],
     sysctls: std::collections::BTreeMap<String, String>,
 }
 
@@ -97,6 +101,10 @@ impl Network {
             let routes = unread(Part::Routes(family)).filter(|_| none);
             unread(Part::RoutingRules(family)).or(routes).cloned()
         });
+        let routes_unsaved = [Family::Ipv4, Family::Ipv6].map(|family| {
+            let routes = |unread: &&Unread| unread.part == Part::Routes(family);
+            state.unsaved.iter().find(routes).map(|unread| unread.gap.clone())
+        });
         let mut network = Self {
             local: HashSet::new(),
             local_nets: Vec::new(),
@@ -109,6 +117,7 @@ impl Network {
             links_read: !state.links.is_empty(),
             addresses_unread,
             routes_unread,
+            routes_unsaved,
             sysctls: state.sysctls.clone(),
         };
         network.rules.sort_by_key(|rule| rule.priority);
@@ -286,9 +295,12 @@ impl Network {
             way = found;
             break;
         }
-        match doubtful.into_iter().find(|(other, _)| *other != way) {
-            Some((_, gap)) => Way::Unknown(gap),
-            None => way,
+        let [of_ipv4, of_ipv6] = &self.routes_unsaved;
+        let unsaved = if family == Family::Ipv4 { of_ipv4 } else { of_ipv6 };
+        match (doubtful.into_iter().find(|(other, _)| *other != way), unsaved) {
+            (Some((_, gap)), _) => Way::Unknown(gap),
+            (None, Some(gap)) if way == Way::None => Way::Assumed(gap.clone()),
+            (None, _) => way,
         }
     }
 

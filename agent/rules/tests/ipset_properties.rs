@@ -122,7 +122,7 @@ fn what_is_kept_of_a_huge_text_is_bounded() {
     let mut text = String::from("create s hash:net family inet\n");
     for number in 0..MEMBERS + 10 {
         let [_, a, b, c] = number.to_be_bytes();
-        text.push_str(&format!("add s 11.{a}.{b}.{c}\n"));
+        text.extend([format!("add s 11.{a}.{b}.{c}\n")]);
     }
     let walk = walk(&text, "src");
     let told: Vec<_> = walk.gaps.iter().map(|gap| gap.why.as_str()).collect();

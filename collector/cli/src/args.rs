@@ -104,6 +104,8 @@ pub enum Command {
     Drops(DropsArgs),
     /// The agents, and what each can see
     Nodes,
+    /// What a node's saved rules do to a packet, step by step
+    Walk(WalkArgs),
     /// All causes this program knows
     Causes,
     /// What one cause is, how it looks and what to do about it
@@ -139,6 +141,76 @@ pub struct DropsArgs {
     /// With this likely cause: id or slug
     #[arg(long, value_name = "CAUSE")]
     pub cause: Option<String>,
+}
+
+/// Which node's rules, and which packets.
+#[derive(Debug, clap::Args)]
+#[command(after_help = WALK_HELP)]
+pub struct WalkArgs {
+    /// Directory with what standard commands print on the node: see below
+    #[arg(long, value_name = "DIR")]
+    pub node: PathBuf,
+
+    /// One packet a line, as JSON; `-` reads standard input
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["origin", "src", "dst", "port", "proto", "in_interface"]
+    )]
+    pub batch: Option<PathBuf>,
+
+    /// Who sends it; needed unless it comes from an address of the node
+    #[arg(long, value_enum)]
+    pub origin: Option<From>,
+
+    /// Source address
+    #[arg(long, value_name = "IP")]
+    pub src: Option<String>,
+
+    /// Destination address, as the sender writes it
+    #[arg(long, value_name = "IP[:PORT]")]
+    pub dst: Option<String>,
+
+    /// Destination port
+    #[arg(long)]
+    pub port: Option<u16>,
+
+    /// tcp, udp or sctp; tcp if it is not given
+    #[arg(long)]
+    pub proto: Option<String>,
+
+    /// The interface it comes in by, if the routes do not tell
+    #[arg(long, value_name = "NAME")]
+    pub in_interface: Option<String>,
+}
+
+const WALK_HELP: &str = "\
+DIR holds files, each what a command prints and each optional:
+  iptables-save, ip6tables-save            (also iptables-legacy-save, iptables-nft-save …)
+  nft.json                                 nft -j -a list ruleset
+  ipset-save, ipvsadm-save                 ipset save, ipvsadm -Sn
+  links.json, addresses.json               ip -j -d link, ip -j addr
+  routes.json, routes6.json                ip -j [-6] route show table all
+  rules.json, rules6.json                  ip -j [-6] rule
+  sysctls                                  sysctl -a
+
+A batch has a line like
+  {\"id\":1,\"origin\":\"pod\",\"src\":\"10.244.1.9\",\"dst\":\"10.96.12.7\",\"port\":80,\"proto\":\"tcp\"}
+for each packet and prints one for each line. Exit status: 0 passes, 1 dropped or rejected, 3 not known; of a batch: 0, or 2
+if a line could not be understood. 2 is any other error.
+
+  why-dropped walk --node saved/node-1 --origin pod --src 10.244.1.9 --dst 10.96.12.7:80
+  why-dropped walk --node saved/node-1 --batch packets.jsonl";
+
+/// Who sends a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum From {
+    /// A pod of the node
+    Pod,
+    /// The node itself
+    Node,
+    /// Another machine, pods of other nodes included
+    External,
 }
 
 /// How the answer is printed.

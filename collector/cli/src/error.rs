@@ -51,6 +51,42 @@ pub enum CliError {
         /// How long was waited.
         seconds: u64,
     },
+    /// A file of lines cannot be read.
+    #[error("read {}", escape(&.path.display().to_string()))]
+    Batch {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A node directory that is none.
+    #[error("read node directory {}", escape(&.path.display().to_string()))]
+    NodeDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A node directory without a file that is known.
+    #[error("node directory {} holds none of the files it could", escape(&.path.display().to_string()))]
+    NoNodeFiles {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A file of a node directory cannot be read.
+    #[error("read {}", escape(&.path.display().to_string()))]
+    NodeFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Arguments that contradict each other or say nothing.
+    #[error("{}", escape(.what))]
+    Usage {
+        /// What is wrong.
+        what: String,
+    },
     /// Names that cannot be understood or found.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
@@ -169,6 +205,9 @@ impl CliError {
         match self {
             Self::Resolve(error) => error.hint().map(|hint| escape(&hint)),
             Self::Refused { status } => status_hint(status),
+            Self::NoNodeFiles { .. } => Some(
+                "iptables-save, nft.json, addresses.json, routes.json …: `why-dropped walk --help` lists them".to_owned(),
+            ),
             Self::NoCollector { .. } => {
                 Some("name it with --collector URL or WHY_DROPPED_COLLECTOR, like http://127.0.0.1:7443".to_owned())
             }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod batch;
 mod causes;
 mod collector;
 mod drops;
@@ -13,6 +14,7 @@ mod explain;
 mod nodes;
 mod output;
 mod render;
+mod walk;
 
 use std::process::ExitCode;
 
@@ -47,6 +49,7 @@ async fn run(args: &Args) -> Result<u8, CliError> {
         None => explain::run(args).await,
         Some(Command::Drops(filter)) => drops::run(args, filter).await,
         Some(Command::Nodes) => nodes::run(args).await,
+        Some(Command::Walk(asked)) => walk::run(args, asked),
         Some(Command::Causes) => causes::list(args),
         Some(Command::Explain { id }) => causes::explain(args, id),
     }

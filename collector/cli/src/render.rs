@@ -14,8 +14,9 @@ mod ruled_out;
 pub use causes::{cause, cause_json, causes, causes_json};
 pub use drops::{drops, watched_drop};
 pub use explanation::explanation;
-pub use layout::{escape, span};
+pub use layout::{Paint, escape, item, span};
 pub use nodes::nodes;
+pub use rule::rule;
 
 /// What the output can show, and how much is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

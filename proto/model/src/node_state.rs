@@ -205,6 +205,10 @@ pub struct NodeState {
     /// Those of the gaps that leave a walk without something it rests on.
     #[serde(default)]
     pub unread: Vec<Unread>,
+    /// Parts that nobody saved, in a state from files. A walk that needs one goes on with what is usual and says so; not one
+    /// of [`Self::gaps`], because most walks need none of them.
+    #[serde(default)]
+    pub unsaved: Vec<Unread>,
 }
 
 impl NodeState {

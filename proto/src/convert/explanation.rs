@@ -50,7 +50,7 @@ pub fn explanation(answer: &Explanation) -> v1::Explanation {
 }
 
 /// A rule as answers show it.
-pub(super) fn rule(rule: &RuleRef) -> v1::Rule {
+pub fn rule(rule: &RuleRef) -> v1::Rule {
     v1::Rule {
         backend: rule.backend.word().to_owned(),
         family: match rule.family {

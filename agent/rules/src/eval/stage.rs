@@ -118,6 +118,12 @@ impl Walker<'_> {
                     Some("network is unreachable at the sender".into()),
                 ))
             }
+            Found::Assumed(gap) => {
+                way.record(None, Action::Route(ASSUMED.into()));
+                way.gaps.push(gap);
+                way.packet.output = Device::Unknown;
+                None
+            }
             Found::Unknown(gap) => Some(way.unrouted(gap)),
         }
     }
@@ -188,6 +194,15 @@ impl Walker<'_> {
                 way.record(None, Action::Route(leaving(&device, gateway)));
                 way.packet.output = device;
                 way.gateway = gateway;
+                way.stage = Stage::Hook(Hook::Forward);
+            }
+            Found::Assumed(gap) => {
+                if forwards.is_none() {
+                    way.gaps.push(Gap::new("sysctls", "forwarding was not read; taken to be on"));
+                }
+                way.record(None, Action::Route(ASSUMED.into()));
+                way.gaps.push(gap);
+                way.packet.output = Device::Unknown;
                 way.stage = Stage::Hook(Hook::Forward);
             }
             Found::Refused(kind, net) => {
@@ -276,6 +291,9 @@ impl Way {
         end
     }
 }
+
+/// The step of a packet whose route nobody saved.
+const ASSUMED: &str = "on, by a route that was not saved";
 
 fn leaving(device: &Device, gateway: Option<std::net::IpAddr>) -> String {
     let device = match device {
