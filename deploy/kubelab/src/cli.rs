@@ -104,6 +104,8 @@ enum Subcommands {
     },
     #[command(hide = true)]
     Enter {
+        #[arg(long)]
+        after: Option<PathBuf>,
         name: String,
         node: String,
         first: u32,
@@ -200,8 +202,8 @@ fn perform(command: Subcommands) -> Result<ExitCode> {
         Subcommands::Machine { name, node, netns } => {
             match full::run_machine(&Place::of(&name)?, &node, &netns)? {}
         }
-        Subcommands::Enter { name, node, first, program, arguments } => {
-            match full::enter(&Place::of(&name)?, &node, first, &program, &arguments)? {}
+        Subcommands::Enter { after, name, node, first, program, arguments } => {
+            match full::enter(&Place::of(&name)?, &node, first, after.as_deref(), &program, &arguments)? {}
         }
         Subcommands::Run { name } => {
             let filter =

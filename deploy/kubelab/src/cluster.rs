@@ -326,6 +326,20 @@ impl Cluster {
         control::ask(&self.place, request).map(drop)
     }
 
+    /// Ends a node of a full cluster as a power failure does. Its disk stays.
+    pub fn switch_off(&self, node: &str) -> Result<()> {
+        self.control(&Request::Stop { component: full::machine_name(node) })
+    }
+
+    /// Starts it again, with everything that was started on it at first.
+    pub fn switch_on(&self, node: &str) -> Result<()> {
+        let programs = [full::containerd_name(node), full::kubelet_name(node), proxy_name(node)];
+        [full::machine_name(node)]
+            .into_iter()
+            .chain(programs)
+            .try_for_each(|component| self.control(&Request::Start { component }))
+    }
+
     /// Ends a node's kube-proxy; its rules stay.
     pub fn stop_kube_proxy(&self, node: &str) -> Result<()> {
         self.control(&Request::Stop { component: proxy_name(node) })

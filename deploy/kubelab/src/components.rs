@@ -35,7 +35,12 @@ pub enum Site {
     /// As the first process of a node of a full cluster: see [`crate::full`].
     First,
     /// On a node of a full cluster.
-    Node(String),
+    Node {
+        /// Its name.
+        name: String,
+        /// A socket there that has to be listened on first.
+        after: Option<PathBuf>,
+    },
 }
 
 /// How to start a program.
@@ -115,7 +120,10 @@ impl Recipe {
                 command.arg0("kubelab");
                 command
             }
-            Site::Node(node) => full::command(place, node, first.unwrap_or_default(), &self.program),
+            Site::Node { name, after } => {
+                let first = first.unwrap_or_default();
+                full::command(place, name, first, after.as_deref(), &self.program)
+            }
         };
         command.args(&self.arguments);
         for name in PROXIES {
@@ -244,7 +252,7 @@ impl Components {
     fn spawn(&self, running: &BTreeMap<String, Component>, name: &str, recipe: &Recipe) -> Result<Child> {
         let first = match &recipe.site {
             Site::Cluster(_) | Site::First => None,
-            Site::Node(node) => {
+            Site::Node { name: node, .. } => {
                 let machine = running.get(&full::machine_name(node));
                 let child = machine.and_then(|component| component.child.as_ref());
                 let first = child.with_context(|| format!("{node} is switched off"))?.id();
@@ -259,7 +267,7 @@ impl Components {
         command.stdin(Stdio::null()).stdout(log.try_clone().context("share the log file")?).stderr(log);
         let spawned = match recipe.site {
             Site::Cluster(_) => command.spawn().map_err(anyhow::Error::from),
-            Site::First | Site::Node(_) => full::spawn_in_process_namespace(command, first),
+            Site::First | Site::Node { .. } => full::spawn_in_process_namespace(command, first),
         };
         spawned.with_context(|| format!("start {name} ({})", recipe.program.display()))
     }
@@ -272,7 +280,7 @@ impl Components {
 impl Component {
     /// Whether it is on the node whose first process has this name.
     fn ends_with(&self, first: &str) -> bool {
-        matches!(&self.recipe.site, Site::Node(node) if full::machine_name(node) == first)
+        matches!(&self.recipe.site, Site::Node { name, .. } if full::machine_name(name) == first)
     }
 
     fn state(&mut self) -> State {

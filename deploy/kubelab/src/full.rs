@@ -40,6 +40,7 @@ use crate::place::Place;
 use crate::programs::Programs;
 use crate::spec::{NodePlan, Spec};
 
+pub use cgroups::check;
 pub use config::plugins;
 pub use machine::{command, enter, run as run_machine, spawn_in_process_namespace, wait_up};
 pub use outside::{on_node, pod, pods};
@@ -73,6 +74,11 @@ pub fn machine_name(node: &str) -> String {
     format!("machine@{node}")
 }
 
+/// The name of a node's container runtime among the components.
+pub fn containerd_name(node: &str) -> String {
+    format!("containerd@{node}")
+}
+
 /// The name of a node's kubelet among the components.
 pub fn kubelet_name(node: &str) -> String {
     format!("kubelet@{node}")
@@ -81,7 +87,6 @@ pub fn kubelet_name(node: &str) -> String {
 impl Nodes {
     /// Switches the nodes on, starts containerd on them and has images imported meanwhile. Needs no API server.
     pub fn start(plane: &ControlPlane<'_>, lab: &Lab, components: &Arc<Components>) -> Result<Self> {
-        cgroups::check()?;
         let plans = plane.spec.node_plans();
         // Pods ask the API server, and it answers them by their own addresses.
         lab.underlay().ip(&plans.iter().map(ways_to_pods).collect::<String>())?;
@@ -116,7 +121,9 @@ impl Nodes {
                 format!("--node-ip={}", config::node_ip(plan)).into(),
                 "--v=2".into(),
             ];
-            let recipe = self.common.recipe(plan, "kubelet", flags)?;
+            let mut recipe = self.common.recipe(plan, "kubelet", flags)?;
+            let after = Some(Path::new("/").join(config::CONTAINERD));
+            recipe.site = Site::Node { name: plan.name.clone(), after };
             self.common.components.start(&kubelet_name(&plan.name), recipe)?;
         }
         Ok(())
@@ -184,7 +191,11 @@ impl Common {
         program: &str,
         flags: impl IntoIterator<Item = OsString>,
     ) -> Result<Recipe> {
-        let mut recipe = Recipe::new(Site::Node(plan.name.clone()), self.programs.find(program)?, flags);
+        let mut recipe = Recipe::new(
+            Site::Node { name: plan.name.clone(), after: None },
+            self.programs.find(program)?,
+            flags,
+        );
         recipe.path.push(self.place.iptables());
         // containerd looks for runc and its shim in PATH.
         for helper in ["containerd", "runc"] {

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::full;
 use crate::init;
 use crate::nodes::{NFTABLES_MINOR, minor};
 use crate::place::{Claim, Place, Record};
@@ -70,10 +71,14 @@ pub fn check(spec: &Spec, asked: Option<&str>) -> Result<()> {
     if !missing.is_empty() {
         let light = if spec.kind == Kind::Light { " --light" } else { "" };
         bail!(
-            "these programs are missing: {}; `cargo xtask cluster programs{light}` gets them and prints the directory to \
-             name in WHY_DROPPED_KUBERNETES (`cargo xtask cluster up{light}` does both)",
+            "these programs are missing: {}; `cargo xtask setup` installs packages, `cargo xtask cluster programs{light}` \
+             gets Kubernetes and prints the directory to name in WHY_DROPPED_KUBERNETES (`cargo xtask cluster up{light}` \
+             does it all)",
             missing.join(", ")
         );
+    }
+    if spec.kind == Kind::Full {
+        full::check()?;
     }
     let version = programs.version("kube-apiserver")?;
     // Words such as `oldest` mean what the caller took them for.

@@ -73,9 +73,10 @@ fn kube_proxy(start: &Start<'_>, plan: &NodePlan, netns: &Netns) -> Result<Recip
     let api = format!("https://{}", start.plane.api);
     let (site, config) = match start.spec.kind {
         Kind::Light => (Site::Cluster(netns.clone()), start.plane.place.file("kubeconfigs/kube-proxy")),
-        Kind::Full => {
-            (Site::Node(plan.name.clone()), start.plane.place.node(&plan.name).join("kube-proxy.kubeconfig"))
-        }
+        Kind::Full => (
+            Site::Node { name: plan.name.clone(), after: None },
+            start.plane.place.node(&plan.name).join("kube-proxy.kubeconfig"),
+        ),
     };
     let identity = start.plane.pki.client("system:kube-proxy", None)?;
     start.plane.pki.kubeconfig_at(&config, "kube-proxy", &api, &identity)?;

@@ -25,6 +25,8 @@ const RUN: &str = "/run/why-dropped/clusters";
 const ABOVE_RUN: &str = "/run/why-dropped";
 /// What is too large for memory: images and containers.
 const LIB: &str = "/var/lib/why-dropped/clusters";
+/// Likewise.
+const ABOVE_LIB: &str = "/var/lib/why-dropped";
 /// How much of a log is shown with an error.
 const TAIL_LINES: usize = 12;
 /// How long a lock may be held by somebody who only looks whether the cluster lives, or by one that is ending.
@@ -312,7 +314,8 @@ impl Claim {
         let lock = directory.join("lock");
         fs::remove_file(&lock).with_context(|| format!("remove {}", lock.display()))?;
         // From here on others may take the place, and a directory that is not empty is theirs.
-        for directory in [directory.as_path(), Path::new(RUN), Path::new(ABOVE_RUN), Path::new(LIB)] {
+        let above = [RUN, ABOVE_RUN, LIB, ABOVE_LIB].map(Path::new);
+        for directory in [directory.as_path()].into_iter().chain(above) {
             let _ = fs::remove_dir(directory);
         }
         Ok(any)

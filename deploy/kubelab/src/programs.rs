@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::full;
 use crate::spec::Kind;
 
 /// What every cluster needs.
@@ -56,7 +57,12 @@ impl Programs {
 
     /// The programs that a cluster of this kind needs and that are nowhere.
     pub fn missing(&self, kind: Kind) -> Vec<&'static str> {
-        let full = if kind == Kind::Full { FULL } else { &[] };
-        LIGHT.iter().chain(full).copied().filter(|name| self.find(name).is_err()).collect()
+        let more = if kind == Kind::Full { FULL } else { &[] };
+        let mut missing: Vec<&str> =
+            LIGHT.iter().chain(more).copied().filter(|name| self.find(name).is_err()).collect();
+        if kind == Kind::Full && full::plugins().is_none() {
+            missing.push("the CNI plugins");
+        }
+        missing
     }
 }

@@ -11,14 +11,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{Common, config, images, machine, tree};
+use super::{Common, config, containerd_name, images, machine, tree};
 use crate::control_plane::option;
 use crate::spec::NodePlan;
-
-/// The name of a node's container runtime among the components.
-pub fn name(node: &str) -> String {
-    format!("containerd@{node}")
-}
 
 /// Starts it on every node and imports the images.
 pub fn start(common: &Common) -> Result<()> {
@@ -38,11 +33,11 @@ pub fn start(common: &Common) -> Result<()> {
         return Ok(());
     }
     // So that nothing is written while it is copied. Its database survives that as it survives a crash.
-    common.components.stop(&name(&first.name))?;
+    common.components.stop(&containerd_name(&first.name))?;
     for plan in others {
         copy(&data(common, first), &data(common, plan))?;
     }
-    common.components.start_again(&name(&first.name))?;
+    common.components.start_again(&containerd_name(&first.name))?;
     for plan in others {
         start_on(common, plan)?;
     }
@@ -55,7 +50,7 @@ pub fn start(common: &Common) -> Result<()> {
 fn start_on(common: &Common, plan: &NodePlan) -> Result<()> {
     let config = common.place.node(&plan.name).join("containerd.toml");
     let recipe = common.recipe(plan, "containerd", [option("config", &config)])?;
-    common.components.start(&name(&plan.name), recipe)
+    common.components.start(&containerd_name(&plan.name), recipe)
 }
 
 /// Where it keeps images.
@@ -64,7 +59,7 @@ fn data(common: &Common, plan: &NodePlan) -> PathBuf {
 }
 
 fn wait_listening(common: &Common, plan: &NodePlan) -> Result<PathBuf> {
-    common.wait(&name(&plan.name), || {
+    common.wait(&containerd_name(&plan.name), || {
         let first = machine::number(&common.place, &plan.name)?;
         let socket = Path::new("/proc").join(first.to_string()).join("root").join(config::CONTAINERD);
         UnixStream::connect(&socket).ok().map(|_| socket)

@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -29,6 +30,8 @@ const UP: &str = "up";
 
 /// How long the namespaces and mounts of a node may take.
 const BUILT: Duration = Duration::from_secs(30);
+/// How long another program may take to listen.
+const AFTER: Duration = Duration::from_secs(30);
 /// How often it is looked whether they are there.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -112,17 +115,23 @@ pub fn recipe(place: &Place, node: &str, netns: &Netns) -> Recipe {
 
 /// The command that starts a program on a node, from among the cluster's processes. It must be spawned by
 /// [`spawn_in_process_namespace`].
-pub fn command(place: &Place, node: &str, machine: u32, program: &Path) -> Command {
+pub fn command(place: &Place, node: &str, machine: u32, after: Option<&Path>, program: &Path) -> Command {
     let mut command = Command::new(THIS_PROGRAM);
-    command.arg("enter").arg(place.name()).arg(node).arg(machine.to_string()).arg("--").arg(program);
+    command.arg("enter");
+    if let Some(after) = after {
+        command.arg("--after").arg(after);
+    }
+    command.arg(place.name()).arg(node).arg(machine.to_string()).arg("--").arg(program);
     command
 }
 
-/// Becomes a program on a node; what [`command`] starts.
+/// Becomes a program on a node; what [`command`] starts. `after` is a socket that has to be listened on first: kubelet
+/// ends if it does not find its container runtime, and is started again by systemd elsewhere.
 pub fn enter(
     place: &Place,
     node: &str,
     machine: u32,
+    after: Option<&Path>,
     program: &Path,
     arguments: &[OsString],
 ) -> Result<Infallible> {
@@ -135,6 +144,14 @@ pub fn enter(
     }
     for (file, name, kind) in files {
         setns(file, kind).with_context(|| format!("enter the {name} namespace of {node}"))?;
+    }
+    let begun = Instant::now();
+    while let Some(Err(error)) = after.map(UnixStream::connect) {
+        if begun.elapsed() > AFTER {
+            let after = after.unwrap_or(Path::new("")).display();
+            bail!("nobody listens on {after} of {node} after {} s: {error}", AFTER.as_secs());
+        }
+        std::thread::sleep(LOOK);
     }
     Err(Command::new(program).args(arguments).exec()).with_context(|| format!("start {}", program.display()))
 }

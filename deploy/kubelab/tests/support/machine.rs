@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use kubelab::place::{Place, Record};
-use kubelab::{Kind, processes};
+use kubelab::processes;
 
 /// How long the kernel may take to clear away what nobody uses any more.
 const CLEARED: Duration = Duration::from_secs(10);
@@ -21,6 +21,9 @@ const CLEARED: Duration = Duration::from_secs(10);
 const RESTLESS: &[&str] = &["kernel/ns_last_pid"];
 /// Entries of /run that stay and are shared by everybody: the register of labs, and what `ip netns` and iptables make.
 const SHARED: &[&str] = &["netns", "why-dropped-netlab", "xtables.lock"];
+
+/// The kinds of namespaces that a cluster makes.
+const KINDS: [&str; 6] = ["cgroup", "ipc", "mnt", "net", "pid", "uts"];
 
 /// What is on the machine.
 #[derive(Debug, PartialEq)]
@@ -89,14 +92,11 @@ impl Machine {
                 let _ = writeln!(text, "{kind} is left: {thing}");
             }
         }
-        // Kubelets of clusters that others run beside change some and put them back at their end.
-        if !kubelets_run() {
-            for (name, before) in &self.sysctls {
-                let now = now.sysctls.get(name);
-                // One that came since belongs to a module of the kernel that was loaded since.
-                if now != Some(before) {
-                    let _ = writeln!(text, "sysctl {name} was {before}, is {now:?}");
-                }
+        for (name, before) in &self.sysctls {
+            let now = now.sysctls.get(name);
+            // One that came since belongs to a module of the kernel that was loaded since.
+            if now != Some(before) {
+                let _ = writeln!(text, "sysctl {name} was {before}, is {now:?}");
             }
         }
         text
@@ -108,12 +108,12 @@ impl Namespaces {
     pub fn of(record: &Record) -> Result<Self> {
         let mut paths = BTreeSet::new();
         for pid in processes::numbers(record).into_values().chain([u32::try_from(record.pid)?]) {
-            for kind in ["pid", "mnt", "net"] {
+            for kind in KINDS {
                 paths.insert(PathBuf::from(format!("/proc/{pid}/ns/{kind}")));
             }
         }
         let own = |kind: &str| fs::metadata(format!("/proc/self/ns/{kind}")).map(|own| own.ino());
-        let machines = [own("pid")?, own("mnt")?, own("net")?];
+        let machines: BTreeSet<u64> = KINDS.into_iter().map(own).collect::<Result<_, _>>()?;
         let directory = PathBuf::from(format!("/proc/{}/root/run/netns", record.pid));
         let listed = fs::read_dir(&directory).with_context(|| format!("list {}", directory.display()))?;
         paths.extend(listed.flatten().map(|entry| entry.path()));
@@ -242,13 +242,6 @@ fn sysctls() -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     below(Path::new("/proc/sys"), &mut all);
     all
-}
-
-/// Whether a cluster with kubelets lives, whoever made it.
-fn kubelets_run() -> bool {
-    let places = Place::all().unwrap_or_default();
-    let full = |place: &Place| place.record().is_ok_and(|record| record.spec.kind == Kind::Full);
-    places.iter().any(|place| place.is_alive() && full(place))
 }
 
 fn lines_of(command: &[&str]) -> Result<BTreeSet<String>> {

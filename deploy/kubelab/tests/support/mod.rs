@@ -14,12 +14,21 @@ static COUNTER: AtomicU32 = AtomicU32::new(0);
 
 /// Whether light clusters can be made here; otherwise says why not, which fails in CI.
 pub fn can_run(name: &str) -> bool {
+    can_run_kind(name, Kind::Light)
+}
+
+/// The same for full clusters.
+pub fn can_run_full(name: &str) -> bool {
+    can_run_kind(name, Kind::Full)
+}
+
+fn can_run_kind(name: &str, kind: Kind) -> bool {
     let why = if nix::unistd::Uid::effective().is_root() {
-        match Programs::new(None).missing(Kind::Light)[..] {
+        match Programs::new(None).missing(kind)[..] {
             [] => return true,
             ref missing => format!(
                 "these programs are missing: {}; `cargo xtask test` gets them, or name the directory that `cargo xtask \
-                 cluster programs --light` prints in WHY_DROPPED_KUBERNETES",
+                 cluster programs` prints in WHY_DROPPED_KUBERNETES",
                 missing.join(", ")
             ),
         }

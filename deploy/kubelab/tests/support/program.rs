@@ -38,10 +38,18 @@ pub struct Up {
 }
 
 impl Up {
-    /// Starts it.
+    /// Starts it for a light cluster.
     pub fn start(arguments: &[&str]) -> Result<Self> {
-        let mut child = kubelab(&["up", "--light"])
-            .args(arguments)
+        Self::run(kubelab(&["up", "--light"]).args(arguments))
+    }
+
+    /// Starts it for a full cluster.
+    pub fn start_full(arguments: &[&str]) -> Result<Self> {
+        Self::run(kubelab(&["up"]).args(arguments))
+    }
+
+    fn run(command: &mut Command) -> Result<Self> {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
