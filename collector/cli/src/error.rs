@@ -87,6 +87,12 @@ pub enum CliError {
         /// What is wrong.
         what: String,
     },
+    /// Policies are about pods.
+    #[error("no pod is at either end of it, and policies are about pods: {}", escape(.why))]
+    NoPolicy {
+        /// What the answer to the whole question is.
+        why: String,
+    },
     /// Names that cannot be understood or found.
     #[error(transparent)]
     Resolve(#[from] ResolveError),

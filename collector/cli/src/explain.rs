@@ -1,10 +1,11 @@
 //! One question: where its answer comes from, and what it means for the exit code.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use model::explanation::Explanation;
 use model::{Case, ObjectSet, Timestamp};
 use objects::Reader;
 use objects::resolve::{self, Ask};
@@ -63,7 +64,7 @@ const fn exit_code(verdict: v1::verdict::Value) -> u8 {
 
 async fn answer(args: &Args) -> Result<v1::Explanation, CliError> {
     if !args.objects.is_empty() {
-        let set = from_files(args).await?;
+        let set = from_files(&args.objects).await?;
         return predict(args, set);
     }
     if let Some(url) = args.collector.as_deref().filter(|url| !url.is_empty()) {
@@ -93,10 +94,11 @@ async fn ask(args: &Args, url: &str) -> Result<v1::Explanation, CliError> {
     collector::taken(args, client.explain(request).await)
 }
 
-async fn from_files(args: &Args) -> Result<ObjectSet, CliError> {
-    let input = args.objects.iter().any(|path| path.as_os_str() == "-");
+/// The objects of files and directories, or of standard input; warnings are told.
+pub async fn from_files(paths: &[PathBuf]) -> Result<ObjectSet, CliError> {
+    let input = paths.iter().any(|path| path.as_os_str() == "-");
     let read = if input {
-        if args.objects.len() > 1 {
+        if paths.len() > 1 {
             return Err(CliError::InputNotAlone);
         }
         let mut text = String::new();
@@ -106,7 +108,7 @@ async fn from_files(args: &Args) -> Result<ObjectSet, CliError> {
         reader.add("standard input", now(), &text);
         reader.finish().map_err(cluster::FilesError::Refused)?
     } else {
-        cluster::read_files(&args.objects, now())?
+        cluster::read_files(paths, now())?
     };
     for warning in &read.warnings {
         output::complain(&format!("warning: {}\n", render::escape(&warning.to_string())));
@@ -119,19 +121,23 @@ async fn from_files(args: &Args) -> Result<ObjectSet, CliError> {
 
 /// The answer of objects alone.
 fn predict(args: &Args, set: ObjectSet) -> Result<v1::Explanation, CliError> {
-    let now = now();
     let ask = Ask {
         source: args.source.clone().unwrap_or_default(),
         destination: args.destination.clone().unwrap_or_default(),
         namespace: args.namespace.clone(),
         via: args.via.clone(),
-        since: args.since.map(|span| now.minus_ms(milliseconds(span))),
-        now,
+        since: args.since.map(|span| now().minus_ms(milliseconds(span))),
+        now: now(),
         default_window: milliseconds(WINDOW),
     };
-    let question = resolve::question(&set, &ask)?;
+    Ok(convert::explanation(&offline(&ask, set)?))
+}
+
+/// What objects alone say of a question.
+pub fn offline(ask: &Ask, set: ObjectSet) -> Result<Explanation, CliError> {
+    let question = resolve::question(&set, ask)?;
     let case = Case {
-        now,
+        now: ask.now,
         question,
         objects: Arc::new(set),
         nodes: BTreeMap::new(),
@@ -140,7 +146,7 @@ fn predict(args: &Args, set: ObjectSet) -> Result<v1::Explanation, CliError> {
         drops: Vec::new(),
         gaps: Vec::new(),
     };
-    Ok(convert::explanation(&diagnose::diagnose(&case)))
+    Ok(diagnose::diagnose(&case))
 }
 
 /// Names files below a directory as seen from there.
@@ -152,11 +158,11 @@ fn relative(answer: &mut v1::Explanation, here: &Path) {
     }
 }
 
-fn milliseconds(span: Duration) -> u64 {
+pub fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     Timestamp(milliseconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()))
 }
 

@@ -13,6 +13,7 @@ mod error;
 mod explain;
 mod nodes;
 mod output;
+mod policy;
 mod render;
 mod walk;
 
@@ -49,6 +50,7 @@ async fn run(args: &Args) -> Result<u8, CliError> {
         None => explain::run(args).await,
         Some(Command::Drops(filter)) => drops::run(args, filter).await,
         Some(Command::Nodes) => nodes::run(args).await,
+        Some(Command::Policy(asked)) => policy::run(args, asked).await,
         Some(Command::Walk(asked)) => walk::run(args, asked),
         Some(Command::Causes) => causes::list(args),
         Some(Command::Explain { id }) => causes::explain(args, id),
