@@ -19,6 +19,8 @@ const NFT_MSG_GETGEN: u16 = SUBSYSTEM | 16;
 /// `struct nfgenmsg`: family, version, resource id.
 const NFGENMSG: usize = 4;
 const NFTA_TABLE_NAME: u16 = 1;
+const NFTA_TABLE_FLAGS: u16 = 2;
+const NFT_TABLE_F_DORMANT: u32 = 1;
 const NFTA_CHAIN_TABLE: u16 = 1;
 const NFTA_CHAIN_HOOK: u16 = 4;
 const NFTA_CHAIN_POLICY: u16 = 5;
@@ -75,6 +77,12 @@ pub fn open() -> Result<Option<Netlink>, Error> {
 
 /// All tables of the calling thread's namespace; `None` where the kernel has no nf_tables.
 pub fn tables(netlink: &mut Netlink) -> Result<Option<Vec<Table>>, Error> {
+    let found = flagged_tables(netlink)?;
+    Ok(found.map(|tables| tables.into_iter().map(|(table, _)| table).collect()))
+}
+
+/// The same with their flags.
+fn flagged_tables(netlink: &mut Netlink) -> Result<Option<Vec<(Table, u32)>>, Error> {
     let request = "dump nft tables";
     let messages = match netlink.dump(request, NFT_MSG_GETTABLE, &[0; NFGENMSG]) {
         Ok(messages) => messages,
@@ -88,16 +96,20 @@ pub fn tables(netlink: &mut Netlink) -> Result<Option<Vec<Table>>, Error> {
         .iter()
         .map(|message| {
             let family = *message.payload.first()?;
-            let name = attributes(&message.payload, NFGENMSG).find(|(kind, _)| *kind == NFTA_TABLE_NAME)?.1;
-            Some(Table { family, name: text(name) })
+            let get = |wanted: u16| attributes(&message.payload, NFGENMSG).find(|(kind, _)| *kind == wanted);
+            let flags = get(NFTA_TABLE_FLAGS).and_then(|(_, flags)| be32(flags)).unwrap_or_default();
+            Some((Table { family, name: text(get(NFTA_TABLE_NAME)?.1) }, flags))
         })
         .collect::<Option<Vec<_>>>()
         .map(Some)
         .ok_or(Error::NetlinkMalformed { request })
 }
 
-/// The tables that can decide over a packet: with a hooked chain that holds rules or whose policy is drop.
+/// The tables that can decide over a packet: with a hooked chain that holds rules or whose policy is drop, and not
+/// switched off.
 pub fn deciding_tables(netlink: &mut Netlink) -> Result<Vec<Table>, Error> {
+    let mut dormant = flagged_tables(netlink)?.unwrap_or_default();
+    dormant.retain(|(_, flags)| flags & NFT_TABLE_F_DORMANT != 0);
     let request = "dump nft chains";
     let mut tables = Vec::new();
     for message in netlink.dump(request, NFT_MSG_GETCHAIN, &[0; NFGENMSG])? {
@@ -116,7 +128,8 @@ pub fn deciding_tables(netlink: &mut Netlink) -> Result<Vec<Table>, Error> {
             }
         }
         let table = Table { family, name: name.ok_or(Error::NetlinkMalformed { request })? };
-        if hooked && decides && !tables.contains(&table) {
+        let off = dormant.iter().any(|(off, _)| *off == table);
+        if hooked && decides && !off && !tables.contains(&table) {
             tables.push(table);
         }
     }

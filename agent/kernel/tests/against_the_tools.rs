@@ -239,6 +239,10 @@ fn foreign_nft_tables_count_only_if_they_can_decide() {
          table ip shut {
              chain forward { type filter hook forward priority 0; policy drop; }
          }
+         table ip off {
+             flags dormant;
+             chain forward { type filter hook forward priority 0; policy drop; }
+         }
          table ip loose {
              chain unused {
                  tcp dport 22 drop

@@ -10,6 +10,7 @@ mod build;
 mod conditions;
 mod elements;
 mod fields;
+mod implied;
 mod json;
 pub mod netlink;
 mod object;
@@ -57,6 +58,8 @@ struct Reader<G> {
     builders: [Builder; 2],
     tables: Vec<String>,
     unwalked: Vec<String>,
+    /// The table that is being read, if it is switched off.
+    dormant: Option<(String, String)>,
     problems: Vec<Problem>,
     suppressed: usize,
     /// Objects read so far, which is what a problem can say of its place.
@@ -70,6 +73,7 @@ impl<G: Fn(Family, &str) -> bool> Reader<G> {
             builders: [Family::Ipv4, Family::Ipv6].map(Builder::new),
             tables: Vec::new(),
             unwalked: Vec::new(),
+            dormant: None,
             problems: Vec::new(),
             suppressed: 0,
             number: 0,
@@ -91,8 +95,15 @@ impl<G: Fn(Family, &str) -> bool> Reader<G> {
 
     fn lower(&mut self, object: &Object<'_>) -> Result<(), &'static str> {
         let Some((family, table)) = object.place() else { return Ok(()) };
-        if let Object::Table { .. } = object {
+        if let Object::Table { dormant, .. } = object {
             self.tables.push(format!("{family} {}", table.escape_debug()));
+            self.dormant = dormant.then(|| (family.to_owned(), table.to_owned()));
+        }
+        let dormant =
+            self.dormant.as_ref().is_some_and(|(of, name)| (of.as_str(), name.as_str()) == (family, table));
+        if dormant && matches!(object, Object::Chain(chain) if chain.hook.is_some()) {
+            // The kernel calls none of them (`nf_tables_table_disable`).
+            return Ok(());
         }
         if let Object::Chain(chain) = object
             && chain.hook.is_some_and(|hook| matches!(hook, "ingress" | "egress"))

@@ -78,7 +78,7 @@ pub fn conditional(condition: &str) -> String {
 }
 
 /// Rules that do more than one thing, or lead somewhere.
-pub const RULES: [&str; 20] = [
+pub const RULES: [&str; 26] = [
     "meta mark set 0x10 meta mark 0x10 drop",
     "meta mark set 0x10 meta mark != 0x10 drop",
     "meta mark set meta mark | 0x4000 meta mark & 0x4000 != 0 drop",
@@ -99,6 +99,13 @@ pub const RULES: [&str; 20] = [
     "tcp dport vmap { 1-8079 : accept, 8080-8090 : drop }",
     "reject",
     "counter log prefix \"x\" reject with tcp reset",
+    // What nft does not print of these, that they are for one family or protocol, the kernel holds.
+    "reject with icmpv6 no-route",
+    "meta l4proto udp reject with icmp host-prohibited",
+    "ip6 hoplimit set 3 drop",
+    "udp dport set 53 drop",
+    "add @ports { udp dport } drop",
+    "add @ports { tcp dport } drop",
 ];
 
 /// A table with this rule where what is forwarded and what is sent passes; answers are let through.
@@ -116,6 +123,7 @@ pub fn table(rule: &str) -> String {
             set known {{ type ipv4_addr; flags interval; elements = {{ 10.244.2.0/28, 192.0.2.1 }}; }}
             set others {{ type ipv4_addr; flags interval; elements = {{ 10.244.2.16/28, 192.0.2.1 }}; }}
             set pairs {{ type ipv4_addr . inet_service; elements = {{ 10.244.2.5 . 8080, 10.244.2.6 . 81 }}; }}
+            set ports {{ type inet_service; flags dynamic; size 16; }}
             chain called {{ counter; }}
             chain dropping {{ drop; }}
             chain leaving {{ accept; }}

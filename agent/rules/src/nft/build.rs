@@ -106,6 +106,11 @@ impl Place<'_> {
         self.builder.family
     }
 
+    /// The family of the table, which may be both.
+    fn table_family(&self) -> &str {
+        self.builder.tables.get(self.table).map_or("", |open| &open.family)
+    }
+
     /// Keeps a text.
     pub(super) fn write(&mut self, text: &str) -> Result<Span, &'static str> {
         self.builder.write(text)
@@ -242,7 +247,7 @@ impl Place<'_> {
 
     fn append(&mut self, rule: &Rule<'_>) -> Result<(), &'static str> {
         let chain = self.chain(rule.chain)?;
-        let text = self.write(&text::rule(rule.statements, rule.comment))?;
+        let text = self.write(&text::rule(rule.family, rule.statements, rule.comment))?;
         let counted =
             rule.statements.iter().find_map(|statement| statement.get("counter")?.get("packets")?.as_u64());
         let counters = match counted {
@@ -296,6 +301,6 @@ pub(super) fn position(length: usize) -> Result<u32, &'static str> {
 
 /// A text of an expression, for what is kept as printed.
 pub(super) fn printed(place: &mut Place<'_>, statement: &Value<'_>) -> Result<Span, &'static str> {
-    let text = text::statement(statement);
+    let text = text::statement(place.table_family(), statement);
     place.write(&text)
 }

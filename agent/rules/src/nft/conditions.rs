@@ -8,6 +8,7 @@ use model::flow::{Family, PortRange};
 use super::build::{Place, printed};
 use super::elements;
 use super::fields::{self, Read};
+use super::implied;
 use super::object::single;
 use super::values::{self, Kind};
 use crate::eval::lookup::{DST_NAT, SRC_NAT};
@@ -67,7 +68,13 @@ pub(super) fn read(
     };
     match known {
         Some(conditions) => Ok(conditions),
-        None => Ok(Conditions::All(vec![plain(Test::Unknown(printed(place, statement)?))])),
+        None => match implied::conditions(left, place.family()) {
+            Some(mut conditions) => {
+                conditions.push(plain(Test::Unknown(printed(place, statement)?)));
+                Ok(Conditions::All(conditions))
+            }
+            None => Ok(Conditions::Never),
+        },
     }
 }
 

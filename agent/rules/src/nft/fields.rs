@@ -43,6 +43,9 @@ pub(super) fn read(expression: &Value<'_>, family: Family) -> Read {
         "meta" => meta(text("key"), family),
         "ct" => connection(text("key"), text("dir"), family),
         "fib" => fib(body, text("result")),
+        // The kernel looks for these in packets of their family only (`nft_exthdr_ipv6_eval`, `nft_exthdr_ipv4_eval`).
+        "exthdr" if family == Family::Ipv4 => Read::Nothing,
+        "ip option" if family == Family::Ipv6 => Read::Nothing,
         "&" => masked(body, family),
         _ => Read::Unknown,
     }
@@ -61,10 +64,7 @@ fn payload(protocol: &str, field: &str, family: Family) -> Read {
     let (own, address) = match protocol {
         "ip" => (Family::Ipv4, Kind::Address(Family::Ipv4)),
         "ip6" => (Family::Ipv6, Kind::Address(Family::Ipv6)),
-        "tcp" => return ports(field, Some(TCP)),
-        "udp" => return ports(field, Some(UDP)),
-        "sctp" => return ports(field, Some(SCTP)),
-        "th" => return ports(field, None),
+        "tcp" | "udp" | "sctp" | "th" => return ports(field, transport(protocol)),
         "icmp" | "icmpv6" | "igmp" | "arp" | "ah" | "esp" | "comp" | "udplite" | "dccp" | "gre" => {
             return Read::Nothing;
         }
@@ -79,6 +79,16 @@ fn payload(protocol: &str, field: &str, family: Family) -> Read {
         "protocol" | "nexthdr" => Read::Field(Field::Protocol, Kind::Protocol, None),
         _ => Read::Unknown,
     }
+}
+
+/// The number of a protocol that connections are walked of.
+pub(super) fn transport(protocol: &str) -> Option<u8> {
+    Some(match protocol {
+        "tcp" => TCP,
+        "udp" => UDP,
+        "sctp" => SCTP,
+        _ => return None,
+    })
 }
 
 fn ports(field: &str, protocol: Option<u8>) -> Read {

@@ -13,6 +13,8 @@ pub enum Object<'v> {
         family: &'v str,
         /// Its name.
         name: &'v str,
+        /// Whether its chains are taken out of the kernel's hooks.
+        dormant: bool,
     },
     /// A chain.
     Chain(Chain<'v>),
@@ -68,7 +70,11 @@ impl<'v> Object<'v> {
         let text = |key: &str| body.get(key).and_then(Value::as_str);
         let needed = |key: &str| text(key).ok_or("a name is missing");
         Ok(match kind {
-            "table" => Self::Table { family: needed("family")?, name: needed("name")? },
+            "table" => Self::Table {
+                family: needed("family")?,
+                name: needed("name")?,
+                dormant: has_flag(body, "dormant"),
+            },
             "chain" => Self::Chain(Chain {
                 family: needed("family")?,
                 table: needed("table")?,
@@ -105,7 +111,7 @@ impl<'v> Object<'v> {
     /// Family and table.
     pub(super) const fn place(&self) -> Option<(&'v str, &'v str)> {
         match self {
-            Self::Table { family, name } => Some((family, name)),
+            Self::Table { family, name, .. } => Some((family, name)),
             Self::Chain(chain) => Some((chain.family, chain.table)),
             Self::Set(set) => Some((set.family, set.table)),
             Self::Rule(rule) => Some((rule.family, rule.table)),
@@ -119,12 +125,16 @@ pub(super) fn single<'v, 't>(value: &'v Value<'t>) -> Option<(&'v str, &'v Value
     value.as_object()?.single()
 }
 
-/// Whether packets or time change a set. nft up to 1.0.6 does not print `dynamic`; the rules that add to it tell as well.
+/// Whether time changes a set. That packets do, the rules say that add to it; without such a rule `dynamic` says nothing
+/// (and nft up to 1.0.6 does not print it).
 fn is_changing(body: &Map<'_>) -> bool {
-    let flags = body.get("flags");
-    let is = |flag: &Value<'_>| matches!(flag.as_str(), Some("dynamic" | "timeout"));
-    body.contains_key("timeout")
-        || flags.is_some_and(|flags| is(flags) || flags.as_array().is_some_and(|flags| flags.iter().any(is)))
+    body.contains_key("timeout") || has_flag(body, "timeout")
+}
+
+fn has_flag(body: &Map<'_>, flag: &str) -> bool {
+    let is = |value: &Value<'_>| value.as_str() == Some(flag);
+    body.get("flags")
+        .is_some_and(|flags| is(flags) || flags.as_array().is_some_and(|flags| flags.iter().any(is)))
 }
 
 fn list<'v>(body: &'v Map<'v>, key: &str) -> Result<&'v [Value<'v>], &'static str> {

@@ -9,6 +9,7 @@ use super::build::{At, Place, printed};
 use super::conditions::{self, Conditions};
 use super::elements;
 use super::fields::{self, Read};
+use super::implied;
 use super::object::single;
 use super::statements;
 use super::values::Kind;
@@ -19,7 +20,14 @@ use crate::ir::{Chance, Match, SetId, Step, Target, Test};
 pub(super) fn lower(place: &mut Place<'_>, at: &At, statements: &[Value<'_>]) -> Result<(), &'static str> {
     let mut steps: Vec<Step> = Vec::new();
     for statement in statements {
-        match one(place, statement)? {
+        let lowered = match unwritten(place, statement) {
+            Some(conditions) => {
+                steps.extend(conditions.into_iter().map(Step::If));
+                one(place, statement)?
+            }
+            None => Lowered::Never,
+        };
+        match lowered {
             Lowered::If(conditions) => steps.extend(conditions.into_iter().map(Step::If)),
             Lowered::Never => {
                 // Kept, because the rule is there.
@@ -50,6 +58,15 @@ pub(super) fn lower(place: &mut Place<'_>, at: &At, statements: &[Value<'_>]) ->
         _ => Target::Steps(rest.into()),
     };
     place.push(at, matches, target)
+}
+
+/// What a statement implies beside what it says; conditions and look-ups see to that themselves.
+fn unwritten(place: &Place<'_>, statement: &Value<'_>) -> Option<Vec<Match>> {
+    match single(statement) {
+        Some(("match" | "vmap", _)) => Some(Vec::new()),
+        Some(("dnat", body)) if looked_up(body).is_some() => Some(Vec::new()),
+        _ => implied::conditions(statement, place.family()),
+    }
 }
 
 /// What a statement comes to.
@@ -88,7 +105,7 @@ fn one(place: &mut Place<'_>, statement: &Value<'_>) -> Result<Lowered, &'static
             if family.is_some_and(|family| family != own) {
                 // `nft_nat_inet_eval` passes over packets of the other family.
                 Lowered::Nothing
-            } else if let (Some(("map", found)), None) = (single(part("addr")), body.get("port")) {
+            } else if let Some(found) = looked_up(body) {
                 let (key, data) =
                     (found.get("key").unwrap_or(&nothing), found.get("data").unwrap_or(&nothing));
                 map(place, statement, key, data, Some(&[Kind::Address(place.family()), Kind::Port]))?
@@ -96,8 +113,8 @@ fn one(place: &mut Place<'_>, statement: &Value<'_>) -> Result<Lowered, &'static
                 Lowered::Do(statements::target(place, statement)?)
             }
         }
-        "set" => {
-            let name = body.get("set").and_then(Value::as_str).and_then(|name| name.strip_prefix('@'));
+        "set" | "map" => {
+            let name = body.get(word).and_then(Value::as_str).and_then(|name| name.strip_prefix('@'));
             if let Some(name) = name {
                 let set = place.set(name)?;
                 place.changes(set);
@@ -108,6 +125,14 @@ fn one(place: &mut Place<'_>, statement: &Value<'_>) -> Result<Lowered, &'static
         "limit" | "quota" | "ct count" | "meter" | "socket" | "osf" | "xt" => doubt(place, statement)?,
         _ => Lowered::Do(statements::target(place, statement)?),
     })
+}
+
+/// The map that a destination is looked up in, port and all.
+fn looked_up<'v, 't>(body: &'v Value<'t>) -> Option<&'v Value<'t>> {
+    match (body.get("addr").and_then(single), body.get("port")) {
+        (Some(("map", found)), None) => Some(found),
+        _ => None,
+    }
 }
 
 fn doubt(place: &mut Place<'_>, statement: &Value<'_>) -> Result<Lowered, &'static str> {
@@ -124,8 +149,9 @@ fn map(
     mapped: Option<&[Kind]>,
 ) -> Result<Lowered, &'static str> {
     if let Some((first, count)) = generator(key) {
+        let Some(needs) = implied::conditions(key, place.family()) else { return Ok(Lowered::Never) };
         let set = map_of(place, data, &[Kind::Number], mapped)?;
-        return Ok(Lowered::Choose(Vec::new(), set.and_then(|set| ways(place, set, first, count))));
+        return Ok(Lowered::Choose(needs, set.and_then(|set| ways(place, set, first, count))));
     }
     let Some(parts) = fields::key(key, place.family()) else {
         return Ok(Lowered::Do(Target::Unknown(printed(place, statement)?)));

@@ -39,8 +39,8 @@ pub(super) fn target(place: &mut Place<'_>, statement: &Value<'_>) -> Result<Tar
         "mangle" => mangle(body),
         "notrack" => Some(Target::NoTrack),
         // Counting, logging, copies, and what a flow table does for packets after the first.
-        "counter" | "log" | "flow" | "set" | "map" | "ct helper" | "ct timeout" | "ct expectation"
-        | "secmark" | "last" | "dup" => Some(Target::Continue),
+        "counter" | "log" | "flow" | "ct helper" | "ct timeout" | "ct expectation" | "secmark" | "last"
+        | "dup" => Some(Target::Continue),
         _ => None,
     };
     match known {

@@ -202,6 +202,61 @@ fn a_set_that_packets_add_to_is_not_what_it_was() {
 }
 
 #[test]
+fn a_map_that_packets_add_to_is_not_what_it_was() {
+    let map =
+        r#",{"map":{"family":"inet","name":"m","table":"t","type":"ipv4_addr","map":"verdict","elem":[]}}"#;
+    let asks = r#"{"vmap":{"key":{"payload":{"protocol":"ip","field":"saddr"}},"data":"@m"}}"#;
+    let adds = r#"c <- {"map":{"op":"add","elem":{"payload":{"protocol":"ip","field":"saddr"}},"data":1,"map":"@m"}}"#;
+    assert_eq!(walk_listing(&listing(map, &[asks])).outcome, Outcome::Forwarded);
+    assert_eq!(walk_listing(&listing(map, &[asks, adds])).outcome, Outcome::Unknown);
+}
+
+/// Conditions that the kernel holds and nft does not print.
+#[test]
+fn what_a_statement_implies_is_a_condition() {
+    let mangle = |protocol: &str, field: &str| {
+        format!(
+            r#"{{"mangle":{{"key":{{"payload":{{"protocol":"{protocol}","field":"{field}"}}}},"value":1}}}}"#
+        )
+    };
+    let adds = |protocol: &str, field: &str| {
+        format!(
+            r#"{{"set":{{"op":"add","elem":{{"payload":{{"protocol":"{protocol}","field":"{field}"}}}},"set":"@s"}}}}"#
+        )
+    };
+    for (statement, done) in [
+        (mangle("ip", "dscp"), true),
+        (mangle("ip6", "dscp"), false),
+        (mangle("udp", "checksum"), false),
+        (adds("tcp", "dport"), true),
+        (adds("ip6", "saddr"), false),
+        (adds("icmp", "type"), false),
+    ] {
+        decides(&statement, if done { Outcome::Dropped } else { Outcome::Forwarded });
+    }
+    let reject =
+        |kind: &str| walk(&[&format!(r#"{{"reject":{{"type":"{kind}","expr":"no-route"}}}}"#)]).outcome;
+    assert_eq!(
+        ["icmp", "icmpx", "icmpv6", "tcp reset"].map(reject),
+        [Outcome::Rejected, Outcome::Rejected, Outcome::Forwarded, Outcome::Rejected]
+    );
+}
+
+#[test]
+fn a_table_that_is_switched_off_decides_nothing() {
+    let drops = |flags: &str| {
+        format!(
+            r#",{{"table":{{"family":"ip","name":"off"{flags}}}}},{{"chain":{{"family":"ip","table":"off","name":"f",
+            "type":"filter","hook":"forward","prio":0,"policy":"drop"}}}}"#
+        )
+    };
+    let outcome = |flags: &str| walk_listing(&listing(&drops(flags), &[])).outcome;
+    assert_eq!(outcome(""), Outcome::Dropped);
+    assert_eq!(outcome(r#","flags":["dormant"]"#), Outcome::Forwarded);
+    assert_eq!(outcome(r#","flags":"dormant""#), Outcome::Forwarded);
+}
+
+#[test]
 fn tables_of_the_other_family_and_given_ones_are_left_out() {
     let text = r#"{"nftables":[{"table":{"family":"ip","name":"filter"}},
         {"chain":{"family":"ip","table":"filter","name":"c","type":"filter","hook":"input","prio":0,"policy":"drop"}},

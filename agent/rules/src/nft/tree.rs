@@ -39,6 +39,11 @@ impl<'t> Map<'t> {
         self.0.is_empty()
     }
 
+    /// All pairs.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Value<'t>)> {
+        self.0.iter().map(|(key, value)| (&**key, value))
+    }
+
     /// The first value of a key.
     pub(super) fn get(&self, key: &str) -> Option<&Value<'t>> {
         self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value)
