@@ -53,7 +53,11 @@ enum Subcommands {
         all: bool,
     },
     /// Tell what runs, and how it is. Removes what is left of clusters that crashed.
-    Status,
+    Status {
+        /// Only of this cluster.
+        #[arg(long)]
+        name: Option<String>,
+    },
     /// Print lines for a shell: KUBECONFIG, and how to enter nodes and pods. Use: eval "$(cargo xtask cluster env)".
     Env {
         #[command(flatten)]
@@ -178,8 +182,11 @@ fn perform(command: Subcommands) -> Result<ExitCode> {
     );
     // The log of a crashed cluster is what somebody may be about to read, and the first process has no time to lose.
     if !matches!(command, Subcommands::Logs { .. } | Subcommands::Init { .. } | Subcommands::Run { .. }) {
-        for dead in sweep()? {
+        for (dead, words) in sweep()? {
             eprintln!("removed what was left of cluster `{dead}`, whose processes were gone");
+            if !words.trim().is_empty() {
+                eprintln!("the end of its log:\n{words}");
+            }
         }
     }
     match command {
@@ -190,7 +197,7 @@ fn perform(command: Subcommands) -> Result<ExitCode> {
             }
         }
         Subcommands::Down { which, .. } => down(&which.name)?,
-        Subcommands::Status => return status::status(),
+        Subcommands::Status { name } => return status::status(name.as_deref()),
         Subcommands::Env { which } => reach::env(&which.name)?,
         Subcommands::Shell { which, target, command } => reach::shell(&which.name, &target, &command)?,
         Subcommands::Logs { which, component, follow } => {

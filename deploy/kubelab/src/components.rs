@@ -20,7 +20,7 @@ use crate::full;
 use crate::place::Place;
 
 /// How often it is looked whether programs ended by themselves: as exact as a person wants to know when.
-const WATCH: Duration = Duration::from_millis(500);
+pub const WATCH: Duration = Duration::from_millis(500);
 
 /// What programs are told of the ways out, which lead nowhere from inside a cluster; they would try them for their API
 /// server (`ProxyFromEnvironment` of net/http).

@@ -197,6 +197,12 @@ impl Place {
 
     /// The record of a cluster that lives.
     pub fn living(&self) -> Result<Record> {
+        self.expect_alive()?;
+        self.record()
+    }
+
+    /// Refuses a name without a cluster.
+    pub fn expect_alive(&self) -> Result<()> {
         if !self.is_alive() {
             bail!(
                 "no cluster `{0}` runs (running: {1}); `cargo xtask cluster up --name {0}` makes it",
@@ -204,7 +210,7 @@ impl Place {
                 Self::living_names()?
             );
         }
-        self.record()
+        Ok(())
     }
 
     /// Refuses a name whose cluster runs.
@@ -346,16 +352,17 @@ impl Claim {
     }
 }
 
-/// Removes what dead clusters left; their names.
-pub fn sweep() -> Result<Vec<String>> {
+/// Removes what dead clusters left. Of each its name, and the last words of the process that was the cluster.
+pub fn sweep() -> Result<Vec<(String, String)>> {
     let mut removed = Vec::new();
     for place in Place::all()? {
         if !place.is_alive()
             && let Some(claim) = place.lock()?
         {
+            let words = place.log_tail("init");
             // Somebody else's sweep may have left nothing but the lock that was just made.
             if claim.remove()? {
-                removed.push(place.name);
+                removed.push((place.name, words));
             }
         }
     }

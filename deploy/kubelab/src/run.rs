@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -13,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 
 use crate::api::Objects;
-use crate::components::Components;
+use crate::components::{Components, WATCH};
 use crate::control;
 use crate::control_plane::{self, API_PORT, ControlPlane};
 use crate::enforcer::Enforcer;
@@ -87,23 +88,25 @@ struct Stays {
     runtime: tokio::runtime::Runtime,
     /// Of a full cluster; in a light one it belongs to what makes the pods.
     lab: Option<Lab>,
-    controllers: Vec<std::thread::JoinHandle<Result<()>>>,
+    controllers: Vec<JoinHandle<Result<()>>>,
 }
 
 impl Stays {
-    /// Until a controller fails, which none does for less than a broken machine.
-    fn wait(self) -> Result<()> {
-        while self.controllers.is_empty() {
-            std::thread::park();
-        }
-        for controller in self.controllers {
-            match controller.join() {
-                Ok(outcome) => outcome?,
-                Err(_) => bail!("a controller panicked"),
+    /// Until a controller ends, which none does for less than a broken machine.
+    fn wait(mut self) -> Result<()> {
+        loop {
+            if let Some(ended) = self.controllers.iter().position(JoinHandle::is_finished) {
+                let outcome = self.controllers.swap_remove(ended).join();
+                drop((self.runtime, self.lab));
+                match outcome {
+                    Ok(outcome) => outcome?,
+                    // The panic's text is in this log already.
+                    Err(_) => bail!("a controller panicked"),
+                }
+                bail!("a controller ended");
             }
+            std::thread::park_timeout(WATCH);
         }
-        let _ = (self.runtime, self.lab);
-        bail!("all controllers ended")
     }
 }
 

@@ -8,6 +8,7 @@ mod support;
 
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -95,6 +96,54 @@ fn main_process(record: &Record) -> Result<u32> {
     };
     let seen = format!("{all:?}");
     all.into_values().find(is_main).with_context(|| format!("no main process among {seen}"))
+}
+
+/// What stays of the pretended leftovers only if this test is killed.
+struct Undo<'a>(&'a str, String);
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        let _ = std::fs::write(HARMLESS, &self.1);
+        let _ = std::process::Command::new("ip").args(["link", "del", "dev", "kubelab-left"]).status();
+        let _ = std::fs::remove_dir(cgroup(self.0));
+        let _ = Place::of(self.0).and_then(|place| place.end());
+    }
+}
+
+/// A sysctl that nothing here depends on.
+const HARMLESS: &str = "/proc/sys/kernel/printk_ratelimit";
+
+/// A control group in the first hierarchy that takes one.
+fn cgroup(name: &str) -> PathBuf {
+    let root = PathBuf::from("/sys/fs/cgroup");
+    let below = [root.join("freezer"), root.join("pids"), root.clone()];
+    below.into_iter().find(|path| path.is_dir()).unwrap_or(root).join(format!("why-dropped-{name}"))
+}
+
+#[test]
+fn the_comparison_sees_what_is_left() {
+    let name = unique("left");
+    let Some((_turn, machine)) = before("the comparison", &[&name]) else { return };
+    let undo = Undo(&name, std::fs::read_to_string(HARMLESS).unwrap());
+    std::fs::write(HARMLESS, "6").unwrap();
+    let made = std::process::Command::new("ip")
+        .args(["link", "add", "kubelab-left", "type", "veth", "peer", "name", "kubelab-peer"])
+        .status();
+    assert!(made.unwrap().success());
+    std::fs::create_dir(cgroup(&name)).unwrap();
+    std::fs::create_dir_all(Place::of(&name).unwrap().file("")).unwrap();
+    let mut process = std::process::Command::new("sleep").arg("100").arg0(&name).spawn().unwrap();
+    let difference = machine.difference(&Machine::look(&[&name]).unwrap());
+    process.kill().unwrap();
+    process.wait().unwrap();
+    drop(undo);
+    for word in
+        ["link is left: kubelab-left", "control group is left", "directory is left", "process is left"]
+    {
+        assert!(difference.contains(word), "no `{word}` in:\n{difference}");
+    }
+    assert!(difference.contains("sysctl kernel/printk_ratelimit was "), "{difference}");
+    machine.expect_as_before(&[&name]).unwrap();
 }
 
 #[test]

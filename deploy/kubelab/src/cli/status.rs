@@ -18,9 +18,16 @@ use crate::place::{Place, Record};
 use crate::processes;
 use crate::spec::Kind;
 
-/// Prints all clusters. Fails if something of one is not as it should be: a program ended by itself, or nobody answers.
-pub fn status() -> Result<ExitCode> {
-    let places: Vec<Place> = Place::all()?.into_iter().filter(Place::is_alive).collect();
+/// Prints all clusters or one. Fails if something of one is not as it should be: a program ended by itself, or nobody answers.
+pub fn status(name: Option<&str>) -> Result<ExitCode> {
+    let places: Vec<Place> = match name {
+        None => Place::all()?.into_iter().filter(Place::is_alive).collect(),
+        Some(name) => {
+            let place = Place::of(name)?;
+            place.expect_alive()?;
+            vec![place]
+        }
+    };
     if places.is_empty() {
         print("no cluster runs; `cargo xtask cluster up --light` makes one\n")?;
     }

@@ -83,7 +83,8 @@ impl Machine {
         }
     }
 
-    fn difference(&self, now: &Self) -> String {
+    /// What is there now and was not, and what differs, a line each.
+    pub fn difference(&self, now: &Self) -> String {
         let mut text = String::new();
         let none = BTreeSet::new();
         for (kind, things) in &now.things {
