@@ -92,6 +92,14 @@ enum Subcommands {
         paths: Vec<PathBuf>,
     },
     Fault(command::Arguments),
+    /// Import archives of images, as `docker save` writes them, on every node of a full cluster.
+    LoadImage {
+        #[command(flatten)]
+        which: Which,
+        /// The archives.
+        #[arg(required = true)]
+        archives: Vec<PathBuf>,
+    },
     #[command(hide = true)]
     Init {
         name: String,
@@ -205,6 +213,7 @@ fn perform(command: Subcommands) -> Result<ExitCode> {
         }
         Subcommands::Load { which, paths } => load::load(&which.name, &paths)?,
         Subcommands::Fault(arguments) => return command::run(&arguments),
+        Subcommands::LoadImage { which, archives } => load::load_images(&which.name, &archives)?,
         Subcommands::Init { name } => return init::run(&Place::of(&name)?),
         Subcommands::Machine { name, node, netns } => {
             match full::run_machine(&Place::of(&name)?, &node, &netns)? {}

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -64,7 +64,7 @@ impl Pod {
 
 impl Cluster {
     /// Makes a cluster for the caller alone, by the program `kubelab`.
-    pub fn up(program: &std::path::Path, spec: &Spec) -> Result<Self> {
+    pub fn up(program: &Path, spec: &Spec) -> Result<Self> {
         spec.check()?;
         let mut command = Command::new(program);
         command.arg("up").arg("--owned").arg("--name").arg(&spec.name);
@@ -151,6 +151,12 @@ impl Cluster {
             self.apply(&object)?;
         }
         Ok(names)
+    }
+
+    /// Imports an archive of images on every node of a full cluster.
+    pub fn load_image(&self, archive: &Path) -> Result<()> {
+        ensure!(self.record.spec.kind == Kind::Full, "only full clusters have images");
+        full::load_image(&self.place, &self.record, archive)
     }
 
     /// Pods are refused until their namespace has the service account that a controller makes for each (the admission

@@ -43,7 +43,7 @@ use crate::spec::{NodePlan, Spec};
 pub use cgroups::check;
 pub use config::plugins;
 pub use machine::{command, enter, run as run_machine, spawn_in_process_namespace, wait_up};
-pub use outside::{on_node, pod, pods};
+pub use outside::{load_image, on_node, pod, pods};
 
 /// How long containerd may take to listen.
 const STARTED: Duration = Duration::from_secs(30);
@@ -119,6 +119,8 @@ impl Nodes {
                 option("kubeconfig", &own.join("kubelet.kubeconfig")),
                 format!("--hostname-override={}", plan.name).into(),
                 format!("--node-ip={}", config::node_ip(plan)).into(),
+                // In the configuration from 1.27 on, and a flag in all versions.
+                format!("--container-runtime-endpoint=unix:///{}", config::CONTAINERD).into(),
                 "--v=2".into(),
             ];
             let mut recipe = self.common.recipe(plan, "kubelet", flags)?;

@@ -36,5 +36,6 @@ mod run;
 pub mod spec;
 
 pub use crate::cluster::{Cluster, Pod};
+pub use crate::full::images;
 pub use place::Place;
 pub use spec::{Kind, ProxyMode, Spec};

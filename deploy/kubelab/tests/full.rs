@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use kubelab::api::Target;
+use kubelab::images::Image;
 use kubelab::place::Place;
 use kubelab::programs::Programs;
 use kubelab::spec::Enforcement;
@@ -253,6 +254,7 @@ fn pods_services_names_policies_and_a_power_failure() {
     let shown = succeed(&["shell", "--name", &name, "shop/client", "ip", "-oneline", "address"]).unwrap();
     let pod = world.cluster.pod(&client()).unwrap();
     assert!(shown.contains(&format!(" {}/24 ", pod.addresses[0])), "{pod:?} has\n{shown}");
+    an_own_image_runs(&world);
     policies_hold(&world, service);
     a_node_fails(&world, &replicas);
     world.down(&machine);
@@ -271,6 +273,34 @@ fn nodes_are_of_their_own(world: &World) {
     world.on_node("node-1", &["test", "-e", &file]);
     assert!(!Path::new(&file).exists(), "{file} is on the machine");
     assert_eq!(world.on_node("node-2", &["find", "/etc", "-path", &file]), "", "{file} is on the other node");
+}
+
+/// An image made here, imported on all nodes and run on the last.
+fn an_own_image_runs(world: &World) {
+    let directory = tempfile::tempdir().unwrap();
+    let archive = directory.path().join("own.tar");
+    let busybox = Programs::new(None).find("busybox").unwrap();
+    let image = Image {
+        name: "kubelab.local/own:1".to_owned(),
+        files: vec![(busybox, "/opt/own/busybox".into())],
+        links: vec![("/bin/sh".into(), "/opt/own/busybox".into())],
+        entrypoint: vec!["/bin/sh".to_owned(), "-c".to_owned()],
+    };
+    image.write(&archive).unwrap();
+    succeed(&["load-image", "--name", &world.cluster.record().spec.name, archive.to_str().unwrap()]).unwrap();
+    let key = Key::new("shop", "own");
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": key.name, "namespace": key.namespace },
+        "spec": {
+            "nodeName": "node-2",
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{ "name": "own", "image": image.name, "args": ["exec sleep 1000"] }],
+        },
+    });
+    world.cluster.apply(&pod).unwrap();
+    assert_eq!(world.cluster.pod(&key).unwrap().node, "node-2");
 }
 
 fn policies_hold(world: &World, service: SocketAddr) {

@@ -34,6 +34,16 @@ fn told(error: &anyhow::Error) -> String {
     }
 }
 
+/// Imports archives of images.
+pub fn load_images(name: &str, archives: &[PathBuf]) -> Result<()> {
+    let cluster = Cluster::attach(name)?;
+    for archive in archives {
+        cluster.load_image(archive)?;
+        println!("{} imported", archive.display());
+    }
+    Ok(())
+}
+
 fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for path in paths {

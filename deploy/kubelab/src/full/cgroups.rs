@@ -25,6 +25,8 @@ const CONTROLLERS: [&str; 7] = ["cpuset", "cpu", "io", "memory", "hugetlb", "pid
 /// What kubelet refuses to start without in version 1 (`validateSystemRequirements` in
 /// pkg/kubelet/cm/container_manager_linux.go).
 const REQUIRED: [&str; 4] = ["cpu", "cpuacct", "cpuset", "memory"];
+/// What runc refuses to start a pod without in version 2.
+const REQUIRED_TWO: [&str; 4] = ["cpu", "cpuset", "memory", "pids"];
 
 /// One hierarchy.
 #[derive(Debug)]
@@ -92,26 +94,29 @@ pub fn mount(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether kubelet would start here.
+/// Whether kubelets and containers would start here.
 pub fn check() -> Result<()> {
-    let hierarchies = hierarchies()?;
-    let known: Vec<&str> = hierarchies
-        .iter()
-        .flat_map(|hierarchy| match &hierarchy.version {
-            Version::One(controllers) => controllers.iter().map(String::as_str).collect(),
-            Version::Two => REQUIRED.to_vec(),
-        })
-        .collect();
-    let missing: Vec<&str> = REQUIRED.into_iter().filter(|name| !known.contains(name)).collect();
+    let mut known = Vec::new();
+    let mut required = REQUIRED;
+    for hierarchy in hierarchies()? {
+        match hierarchy.version {
+            Version::One(controllers) => known.extend(controllers),
+            Version::Two => {
+                required = REQUIRED_TWO;
+                let path = hierarchy.point.join("cgroup.controllers");
+                let all = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+                known.extend(all.split_whitespace().map(str::to_owned));
+            }
+        }
+    }
+    let missing: Vec<&str> =
+        required.into_iter().filter(|name| !known.iter().any(|one| one == name)).collect();
     ensure!(
         missing.is_empty(),
-        "kubelet needs control groups, and {} of the controllers {} is mounted below {ROOT}: mount what is missing, or use --light",
-        if known.is_empty() {
-            "none".to_owned()
-        } else {
-            format!("not all ({} missing)", missing.join(", "))
-        },
-        REQUIRED.join(", ")
+        "kubelet needs control groups with the controllers {}; below {ROOT} these are missing: {}. Mount what is missing, \
+         or use --light",
+        required.join(", "),
+        missing.join(", ")
     );
     Ok(())
 }

@@ -102,9 +102,9 @@ pub fn kubelet(spec: &Spec, own: &Path) -> Value {
         "authorization": { "mode": "Webhook" },
         "tlsCertFile": own.join("kubelet.crt"),
         "tlsPrivateKeyFile": own.join("kubelet.key"),
-        "containerRuntimeEndpoint": format!("unix:///{CONTAINERD}"),
         "cgroupDriver": "cgroupfs",
-        // Since 1.31 kubelet refuses version 1 unless told otherwise (KEP-4569; the default from 1.35).
+        // Else kubelet does not start where control groups are of version 1 (KEP-4569; field since 1.31, refused by
+        // default in 1.36 at the latest). What a kubelet does not know it ignores with a warning.
         "failCgroupV1": false,
         "clusterDNS": [spec.dns_service()],
         "clusterDomain": "cluster.local",

@@ -18,9 +18,9 @@ use crate::spec::NodePlan;
 /// Starts it on every node and imports the images.
 pub fn start(common: &Common) -> Result<()> {
     let Some((first, others)) = common.plans.split_first() else { return Ok(()) };
+    let directory = common.place.large().join("images");
     let archives = std::thread::scope(|scope| {
-        let archives =
-            scope.spawn(|| images::write_all(&common.programs, &common.place.large().join("images")));
+        let archives = scope.spawn(|| images::write_all(&common.programs, &directory));
         start_on(common, first)?;
         archives.join().unwrap_or_else(|_| bail!("the thread that makes images panicked"))
     })?;
@@ -29,6 +29,7 @@ pub fn start(common: &Common) -> Result<()> {
     for archive in &archives {
         import(&ctr, &socket, archive).with_context(|| format!("node {}", first.name))?;
     }
+    fs::remove_dir_all(&directory).with_context(|| format!("remove {}", directory.display()))?;
     if others.is_empty() {
         return Ok(());
     }
@@ -66,7 +67,8 @@ fn wait_listening(common: &Common, plan: &NodePlan) -> Result<PathBuf> {
     })
 }
 
-fn import(ctr: &Path, socket: &Path, archive: &Path) -> Result<()> {
+/// Has containerd take an archive of images.
+pub fn import(ctr: &Path, socket: &Path, archive: &Path) -> Result<()> {
     let output = Command::new(ctr)
         .arg("--address")
         .arg(socket)

@@ -11,9 +11,10 @@ use anyhow::{Context, Result, ensure};
 use model::Key;
 use netlab::Netns;
 
-use super::machine;
 use super::pods::{self, Attached};
+use super::{config, containers, machine};
 use crate::place::{Place, Record};
+use crate::programs::Programs;
 
 /// nsenter's options for the namespaces of a node, and the names of their files.
 const NAMESPACES: [(&str, &str); 6] =
@@ -44,6 +45,16 @@ pub fn pod(place: &Place, record: &Record, key: &Key, address: Option<IpAddr>) -
     }
     let with = address.map(|address| format!(" with address {address}")).unwrap_or_default();
     anyhow::bail!("pod {key}{with} is not attached to the network of any node")
+}
+
+/// Imports an archive of images, as `docker save` writes it, on every node.
+pub fn load_image(place: &Place, record: &Record, archive: &Path) -> Result<()> {
+    let ctr = Programs::new(record.spec.programs.as_deref()).find("ctr")?;
+    for plan in &record.nodes {
+        let socket = first_process(place, record, &plan.name)?.join("root").join(config::CONTAINERD);
+        containers::import(&ctr, &socket, archive).with_context(|| format!("node {}", plan.name))?;
+    }
+    Ok(())
 }
 
 /// All pods with a network namespace of their own.
