@@ -38,7 +38,7 @@ pub enum Obtained {
     Unavailable(String),
 }
 
-/// Gets the programs of the set and prints what came from where.
+/// Gets the programs of the set and says on standard error what came from where: standard output may be for a directory.
 pub fn obtain(set: Set, asked: Option<Asked>) -> Result<Obtained> {
     obtain_from(&store(), &Places::of_environment(), set, asked)
 }
@@ -51,7 +51,7 @@ fn obtain_from(store: &Store, places: &Places, set: Set, asked: Option<Asked>) -
     let found = places.survey(set.programs(), asked, newest().version);
     let mut chosen: Vec<(Program, PathBuf)> = Vec::new();
     for (program, Found { path, place, told, .. }) in &found {
-        println!("kubernetes: {} from {place}: {} ({told})", program.name(), path.display());
+        eprintln!("kubernetes: {} from {place}: {} ({told})", program.name(), path.display());
         chosen.push((*program, path.clone()));
     }
     let rest: Vec<Program> = set
@@ -66,7 +66,7 @@ fn obtain_from(store: &Store, places: &Places, set: Set, asked: Option<Asked>) -
         for program in rest {
             match build::kept(store, program, release) {
                 Some(path) => {
-                    println!("kubernetes: {} from the cache: {}", program.name(), path.display());
+                    eprintln!("kubernetes: {} from the cache: {}", program.name(), path.display());
                     chosen.push((program, path));
                 }
                 None => missing.push(program),

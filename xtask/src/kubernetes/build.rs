@@ -80,7 +80,7 @@ fn build_graph(
             built.push((program, path));
             continue;
         }
-        println!(
+        eprintln!(
             "kubernetes: building {} {} with {} ({} of {total}; the first takes longest, minutes from cold)",
             program.name(),
             prefix(graph, release).trim_start_matches("coredns-"),
@@ -100,7 +100,7 @@ fn build_graph(
         check(program, &target, release.version)?;
         let seconds = begun.elapsed().as_secs_f64();
         entry.take_in(program, &target, seconds)?;
-        println!("kubernetes: built {} in {seconds:.0} s", program.name());
+        eprintln!("kubernetes: built {} in {seconds:.0} s", program.name());
         built.push((program, entry_path(&entry, program)?));
     }
     Ok(built)

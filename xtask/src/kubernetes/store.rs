@@ -58,7 +58,7 @@ impl Store {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                println!(
+                eprintln!(
                     "kubernetes: another build is running (it holds {}); waiting for it",
                     path.display()
                 );
