@@ -183,13 +183,21 @@ pub fn main() -> ExitCode {
     }
 }
 
+impl Subcommands {
+    /// Whether it is what a cluster starts itself by.
+    const fn is_own(&self) -> bool {
+        matches!(self, Self::Init { .. } | Self::Run { .. } | Self::Machine { .. } | Self::Enter { .. })
+    }
+}
+
 fn perform(command: Subcommands) -> Result<ExitCode> {
     ensure!(
         nix::unistd::Uid::effective().is_root(),
         "clusters are made of namespaces, which need root: run this through sudo, or `cargo xtask cluster`, which does"
     );
-    // The log of a crashed cluster is what somebody may be about to read, and the first process has no time to lose.
-    if !matches!(command, Subcommands::Logs { .. } | Subcommands::Init { .. } | Subcommands::Run { .. }) {
+    // The log of a crashed cluster is what somebody may be about to read, and a cluster's own processes have no time to
+    // lose and nothing to do with others.
+    if !matches!(command, Subcommands::Logs { .. }) && !command.is_own() {
         for (dead, words) in sweep()? {
             eprintln!("removed what was left of cluster `{dead}`, whose processes were gone");
             if !words.trim().is_empty() {
