@@ -7,6 +7,7 @@ mod ends;
 pub(crate) mod lookup;
 mod member;
 mod rule;
+mod serve;
 mod stage;
 mod test;
 mod trail;
@@ -390,6 +391,7 @@ pub(crate) fn reconcile(ends: Vec<End>, others: Vec<End>, gap: &Gap) -> Vec<End>
 fn consulted(base: Base, packet: &Passing) -> bool {
     match (base.kind, base.hook) {
         (Kind::Filter | Kind::Route, _) => true,
+        (Kind::Ipvs, _) => packet.served.is_none(),
         (Kind::Nat, _) if packet.untracked => false,
         (Kind::Nat, Hook::Prerouting | Hook::Output) => !packet.dst_settled,
         (Kind::Nat, _) => !packet.src_settled,

@@ -28,6 +28,8 @@ pub enum Kind {
     Route,
     /// For the first packet of a connection only.
     Nat,
+    /// For what IPVS has not taken yet.
+    Ipvs,
 }
 
 /// A base chain's place.
@@ -52,7 +54,7 @@ impl Base {
     /// priorities, which only order them among themselves (`nf_nat_register_fn` in net/netfilter/nf_nat_core.c).
     pub const fn position(self) -> i32 {
         match (self.kind, self.hook) {
-            (Kind::Filter | Kind::Route, _) => self.priority,
+            (Kind::Filter | Kind::Route | Kind::Ipvs, _) => self.priority,
             (Kind::Nat, Hook::Prerouting | Hook::Output) => NAT[0],
             (Kind::Nat, _) => NAT[1],
         }

@@ -13,11 +13,12 @@ use crate::dispatch::Dispatch;
 use crate::eval::{self, BaseChain, End, Ending, Walker, World};
 use crate::fingerprint;
 use crate::ipset::Sets;
+use crate::ipvs::VirtualServers;
 use crate::ir::{Problem, RuleSet, Target};
 use crate::network::Network;
 use crate::packet::{Device, Passing};
-use crate::proxy::ProxyIndex;
-use crate::{iptables, nft, report};
+use crate::proxy::{self, ProxyIndex};
+use crate::{iptables, ipvs, nft, report};
 
 /// One network namespace with its rules parsed.
 #[derive(Debug)]
@@ -81,6 +82,8 @@ impl Host {
                 listing.sets.into_iter().filter(|set| !set.tables.is_empty() || !set.problems.is_empty()),
             );
         }
+        let servers = state.ipvs.as_deref().map(VirtualServers::parse);
+        add_servers(state, servers.as_ref(), &mut sets);
         foreign.retain(|name| !known.contains(name));
         foreign.sort();
         foreign.dedup();
@@ -123,7 +126,7 @@ impl Host {
         }
         let network = Network::new(state);
         let chains = [Family::Ipv4, Family::Ipv6].map(|family| Orders::of(&sets, family));
-        let proxy = ProxyIndex::new(&sets);
+        let proxy = ProxyIndex::new(&sets, &ipsets, servers.as_ref(), state);
         let fingerprint = fingerprint::of(state, &sets, &ipsets);
         let dispatch = Dispatch::new(&sets);
         Self { sets, ipsets, network, dispatch, proxy, fingerprint, chains, gaps, unwalked }
@@ -201,6 +204,26 @@ impl Host {
             ends = eval::reconcile(ends, others, &gap);
         }
         ends
+    }
+}
+
+/// IPVS' virtual servers as rules. Where they were not read and something shows that there are some, whatever is
+/// delivered to this host may be theirs.
+fn add_servers(state: &NodeState, servers: Option<&VirtualServers>, sets: &mut Vec<RuleSet>) {
+    let writer = proxy::writer_of_servers(state);
+    let unread = state.unread.iter().find(|unread| unread.part == Part::VirtualServers);
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let set = match (servers, unread) {
+            (Some(servers), _) => servers.lower(family, writer),
+            (None, Some(unread)) => ipvs::unread(family, &unread.gap),
+            (None, None) if proxy::asks_for_servers(sets, family) => {
+                ipvs::unread(family, &Gap::new("IPVS", "not among what was read of this namespace"))
+            }
+            (None, None) => continue,
+        };
+        if !set.tables.is_empty() || !set.problems.is_empty() {
+            sets.push(set);
+        }
     }
 }
 

@@ -153,6 +153,26 @@ impl Sets {
         }
     }
 
+    /// Addresses and ports that a set holds, of sets that hold both, with the protocol's number.
+    pub(crate) fn destinations(&self, name: &str) -> Vec<(IpAddr, u8, u16)> {
+        let Ok(set) = self.get(name) else { return Vec::new() };
+        match (&set.content, set.kind.parts()) {
+            (Content::V4(store), [Part::Address, Part::Port, ..]) => store.destinations(),
+            (Content::V6(store), [Part::Address, Part::Port, ..]) => store.destinations(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Ports that a set of ports alone holds.
+    pub(crate) fn ports(&self, name: &str) -> Vec<u16> {
+        match self.get(name) {
+            Ok(Set { content: Content::V4(store), kind, .. }) if kind.parts() == [Part::PlainPort] => {
+                store.ports()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// What the set was asked about, as `ipset` writes a member: `10.0.0.1,tcp:80`.
     pub(crate) fn question(&self, name: &str, asked: &Asked<'_>) -> String {
         let parts = self.get(name).map_or(&[][..], |set| set.kind.parts());

@@ -5,6 +5,7 @@
 
 mod matches;
 mod reading;
+mod sets;
 mod target;
 mod values;
 pub(crate) mod words;

@@ -13,8 +13,10 @@ use crate::iptables::words::{comments, packets};
 pub use crate::span::Span;
 
 pub mod lookup;
+mod outside;
 
 pub use self::lookup::{Lookup, Set, SetId};
+pub use self::outside::{InSet, Real, Served};
 
 /// Something in the source that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +61,8 @@ pub struct Table {
     pub rules: Vec<Rule>,
     /// The kernel's numbers of the rules, where it has some; else empty.
     pub handles: Vec<u64>,
+    /// The program that writes all of it, where something else than names tells; else empty.
+    pub writer: &'static str,
 }
 
 /// Index of a chain in its table.
@@ -182,23 +186,10 @@ pub enum Test {
     Lookup(Box<Lookup>),
     /// Whether a set of the kernel's ipset holds the packet (`-m set`).
     InSet(InSet),
+    /// Whether IPVS took the packet for a virtual server, or which (`-m ipvs`).
+    Served(Served),
     /// Not modelled: kept as printed.
     Unknown(Span),
-}
-
-/// A question to a set of the kernel's ipset, which lies outside any rule set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InSet {
-    /// The set's name.
-    pub name: Span,
-    /// How many dimensions are named.
-    pub dimensions: u8,
-    /// For which of them, lowest bit first, the source counts.
-    pub sources: u8,
-    /// Whether exceptions count as held and what is held does not (`--return-nomatch`).
-    pub excepted: bool,
-    /// Whether the member's counters must have certain values too.
-    pub counted: bool,
 }
 
 /// An interface name, or the beginning of one.
@@ -333,6 +324,8 @@ pub enum Target {
     RestoreMark(u32),
     /// Exempt from connection tracking.
     NoTrack,
+    /// To a real server of IPVS, picked for a virtual one.
+    Serve(Box<Real>),
     /// What a map says about these fields; nothing if it does not hold them.
     Verdict(Box<Lookup>),
     /// New destination, looked up in a map: an address, and a port if it holds two values.

@@ -16,6 +16,7 @@ pub mod hooks;
 mod host;
 pub mod ipset;
 pub mod iptables;
+pub mod ipvs;
 pub mod ir;
 mod network;
 pub mod nft;

@@ -33,6 +33,9 @@ impl Owner {
 
 /// Who wrote a rule: told by its chain, else by the chain it jumps to, else by its remarks.
 pub fn of(rules: &RuleSet, table: Option<&Table>, chain: &str, rule: &Rule) -> Owner {
+    if let Some(writer) = table.map(|table| table.writer).filter(|writer| !writer.is_empty()) {
+        return Owner::program(writer);
+    }
     // Calico writes two remarks: its hash, then the words.
     let comment = rules.comments(rule).last().unwrap_or_default();
     let jump = match rule.target {

@@ -2,16 +2,22 @@
 //!
 //! Chains that lie about but are not called by the kernel are no evidence: they may be left over.
 
+mod ipvs;
 mod nftables;
+
+pub(crate) use self::ipvs::{asks_for_servers, writer_of_servers};
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use model::ServiceProxy;
 use model::flow::{Family, Packet, PortRange, Protocol};
+use model::node_state::NodeState;
 use model::walk::{Backend, ProxyFacts};
 
 use crate::hooks::Hook;
+use crate::ipset::Sets;
+use crate::ipvs::VirtualServers;
 use crate::ir::{Chain, Rule, RuleSet, Target, Test};
 use crate::network::{Network, Tri};
 
@@ -27,18 +33,37 @@ pub(crate) struct ProxyIndex {
     addresses: HashSet<IpAddr>,
     node_ports: HashSet<(Family, u16, Protocol)>,
     examples: Vec<String>,
+    /// All virtual servers of IPVS, those of node ports too.
+    servers: HashSet<(SocketAddr, Protocol)>,
+    /// Whether virtual servers are held by a proxy's own device.
+    serves_by_ipvs: bool,
+    /// What else shows something.
+    remarks: Vec<String>,
 }
 
 impl ProxyIndex {
-    pub(crate) fn new(sets: &[RuleSet]) -> Self {
+    pub(crate) fn new(
+        sets: &[RuleSet],
+        ipsets: &Sets,
+        servers: Option<&VirtualServers>,
+        state: &NodeState,
+    ) -> Self {
         let mut index = Self::default();
         for set in sets {
-            if set.backend == Backend::Nftables {
-                nftables::collect(&mut index, set);
-                continue;
+            match set.backend {
+                Backend::Nftables => {
+                    nftables::collect(&mut index, set);
+                    continue;
+                }
+                Backend::Ipvs => continue,
+                Backend::IptablesNft | Backend::IptablesLegacy => {}
             }
             let hooks = hooks_into_services(set);
             if hooks.is_empty() {
+                continue;
+            }
+            if ipvs::asks_sets(set) {
+                index.hooked.push((Backend::Ipvs, set.family, hooks));
                 continue;
             }
             index.hooked.push((set.backend, set.family, hooks));
@@ -54,6 +79,7 @@ impl ProxyIndex {
                 }
             }
         }
+        ipvs::collect(&mut index, ipsets, servers, state);
         index
     }
 
@@ -108,7 +134,10 @@ impl ProxyIndex {
         let mode = match own {
             Some((Backend::IptablesLegacy, ..)) => ServiceProxy::IptablesLegacy,
             Some((Backend::Nftables, ..)) => ServiceProxy::Nftables,
-            Some(_) => ServiceProxy::Iptables,
+            Some((Backend::Ipvs, ..)) => ServiceProxy::Ipvs,
+            Some((Backend::IptablesNft, ..)) => ServiceProxy::Iptables,
+            // Rules may be flushed while the virtual servers go on.
+            None if self.serves_by_ipvs => ServiceProxy::Ipvs,
             None => ServiceProxy::None,
         };
         let at_node_port = network.is_local(packet.dst.ip()) == Tri::Yes
@@ -119,10 +148,12 @@ impl ProxyIndex {
             let verb = if names.len() == 1 { "jumps" } else { "jump" };
             let (table, chain) = match backend {
                 Backend::Nftables => ("nftables table kube-proxy,", "services"),
+                Backend::Ipvs => ("nat", "KUBE-SERVICES, which asks sets as IPVS mode does"),
                 _ => ("nat", "KUBE-SERVICES"),
             };
             evidence.push(format!("{family}: {table} {} {verb} to {chain}", names.join(" and ")));
         }
+        evidence.extend(self.remarks.iter().cloned());
         if !self.services.is_empty() {
             let plural = if self.services.len() == 1 { "address" } else { "addresses" };
             let among = if self.examples.is_empty() {
@@ -135,7 +166,9 @@ impl ProxyIndex {
         ProxyFacts {
             mode,
             services: u32::try_from(self.services.len()).unwrap_or(u32::MAX),
-            knows_destination: at_node_port || self.services.contains(&(packet.dst, packet.protocol)),
+            knows_destination: at_node_port
+                || self.services.contains(&(packet.dst, packet.protocol))
+                || self.servers.contains(&(packet.dst, packet.protocol)),
             knows_address: self.addresses.contains(&packet.dst.ip()),
             evidence,
         }

@@ -185,6 +185,7 @@ impl Walker<'_> {
             }
             // What is tracked already stays so, as what a host sends to itself (xt_CT, `xt_ct_target`).
             Target::NoTrack => way.packet.untracked |= !way.packet.tracked,
+            Target::Serve(real) => return self.serve(way, id, **real),
             Target::Steps(steps) => return self.steps(way, id, rule, rules, steps),
             Target::Verdict(asked) => return self.verdict(way, id, rule, rules, asked),
             Target::DnatBy(asked) => return self.dnat_by(way, id, rule, rules, asked),
@@ -271,7 +272,8 @@ impl Walker<'_> {
         let chain = self.chain(base.set, base.table, base.chain);
         let id = RuleId { set: base.set, table: base.table, chain: base.chain, rule: None, element: None };
         let (policy, empty) = chain.map_or((Policy::Accept, true), |chain| (chain.policy, chain.is_empty()));
-        if policy == Policy::Drop || !empty {
+        // IPVS has no policy: what is none of its virtual servers' it leaves alone.
+        if policy == Policy::Drop || (!empty && base.base.kind != Kind::Ipvs) {
             way.record(Some(id), Action::Policy(policy.word().to_owned()));
         }
         if policy == Policy::Drop {

@@ -285,7 +285,7 @@ impl Way {
         self.stopped(outcome, None, told)
     }
 
-    fn unrouted(&self, gap: Gap) -> End {
+    pub(super) fn unrouted(&self, gap: Gap) -> End {
         let mut end = self.stopped(Outcome::Unknown, None, None);
         end.gaps.push(gap);
         end
@@ -295,7 +295,7 @@ impl Way {
 /// The step of a packet whose route nobody saved.
 const ASSUMED: &str = "on, by a route that was not saved";
 
-fn leaving(device: &Device, gateway: Option<std::net::IpAddr>) -> String {
+pub(super) fn leaving(device: &Device, gateway: Option<std::net::IpAddr>) -> String {
     let device = match device {
         Device::Named(name) => format!("dev {name}"),
         Device::Absent | Device::Unknown => "one of several devices".to_owned(),

@@ -7,7 +7,7 @@ use model::flow::Protocol;
 
 use super::{World, lookup, member};
 use crate::ir::{
-    AddressTypes, Chance, CtStates, Interface, Match, PacketType, Rule, RuleSet, Side, Target, Test,
+    AddressTypes, Chance, CtStates, Interface, Match, PacketType, Rule, RuleSet, Served, Side, Target, Test,
 };
 use crate::network::{Network, Tri};
 use crate::packet::{Device, Passing};
@@ -73,6 +73,11 @@ pub(super) fn matches(rules: &RuleSet, item: &Match, packet: &Passing, world: Wo
         {
             return Tri::No;
         }
+        Test::Served(wanted) => match served(*wanted, packet) {
+            // What IPVS did not take fits no question about a virtual server, negated or not (xt_ipvs, `ipvs_mt`).
+            None => return Tri::No,
+            Some(truth) => Tri::of(truth),
+        },
         Test::InSet(asked) => member::holds(rules, *asked, packet, world.ipsets),
         Test::Lookup(asked) => return lookup::holds(rules, asked, item.negate, packet, network),
         Test::Destination(net) => contains(net, packet.dst.ip()),
@@ -124,6 +129,16 @@ pub(super) fn matches(rules: &RuleSet, item: &Match, packet: &Passing, world: Wo
 
 /// The flags of a connection's first packet.
 const SYN: u8 = 0x02;
+
+/// What is asked about the virtual server that took a packet; `None` if none did and that is not the question.
+fn served(wanted: Served, packet: &Passing) -> Option<bool> {
+    match wanted {
+        Served::Any => Some(packet.served.is_some()),
+        Served::Address(net) => packet.served.map(|server| net.contains(&server.ip())),
+        Served::Port(port) => packet.served.map(|server| server.port() == port),
+        Served::Protocol(number) => packet.served.map(|_| packet.protocol.number() == number),
+    }
+}
 
 fn contains(net: &IpNet, address: std::net::IpAddr) -> Tri {
     Tri::of(net.contains(&address))

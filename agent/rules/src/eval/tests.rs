@@ -9,6 +9,7 @@ use model::walk::{Action, Backend, Masquerade, Outcome, RulesStamp, Walk};
 use crate::Host;
 
 mod bounds;
+mod ipvs;
 mod routes;
 mod sets;
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::hash::Hash;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The number of an address.
 pub(super) trait Address: Copy + Debug + Eq + Hash + Ord + 'static {
@@ -15,6 +15,8 @@ pub(super) trait Address: Copy + Debug + Eq + Hash + Ord + 'static {
 
     /// The number of an address of this family.
     fn of(address: IpAddr) -> Option<Self>;
+    /// The address of a number.
+    fn address(self) -> IpAddr;
     /// Only the bits that are set in both.
     fn and(self, mask: Self) -> Self;
     /// The mask of a prefix.
@@ -31,6 +33,10 @@ impl Address for u32 {
             IpAddr::V4(address) => Some(address.to_bits()),
             IpAddr::V6(_) => None,
         }
+    }
+
+    fn address(self) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from_bits(self))
     }
 
     fn and(self, mask: Self) -> Self {
@@ -53,6 +59,10 @@ impl Address for u128 {
             IpAddr::V6(address) => Some(address.to_bits()),
             IpAddr::V4(_) => None,
         }
+    }
+
+    fn address(self) -> IpAddr {
+        IpAddr::V6(Ipv6Addr::from_bits(self))
     }
 
     fn and(self, mask: Self) -> Self {

@@ -3,6 +3,8 @@
 //! Sets with networks are searched prefix by prefix, the longest first, and the first member found decides, also when it
 //! is an exception (`mtype_test_cidrs` in net/netfilter/ipset/ip_set_hash_gen.h). It reads no text.
 
+use std::net::IpAddr;
+
 use hashbrown::HashMap;
 
 use super::Asked;
@@ -188,6 +190,25 @@ impl<A: Address> Store<A> {
             }
         }
         Found::Nothing
+    }
+
+    /// The address, protocol and port of each member.
+    pub(super) fn destinations(&self) -> Vec<(IpAddr, u8, u16)> {
+        let mut found = Vec::new();
+        for level in &self.levels {
+            for key in level.members.keys() {
+                let [address, _] = key.addresses;
+                let [_, protocol, port @ ..] = key.rest.to_be_bytes();
+                found.push((address.address(), protocol, u16::from_be_bytes(port)));
+            }
+        }
+        found
+    }
+
+    /// The port of each member.
+    pub(super) fn ports(&self) -> Vec<u16> {
+        let keys = self.levels.iter().flat_map(|level| level.members.keys());
+        keys.filter_map(|key| u16::try_from(key.rest).ok()).collect()
     }
 }
 

@@ -264,3 +264,14 @@ fn questions_are_put_as_ipset_writes_members() {
     assert_eq!(sets.question("ports", &asked("dst", "10.0.0.9:80")), "80");
     assert_eq!(sets.question("none", &asked("src", "10.0.0.9:80")), "10.0.0.1");
 }
+
+#[test]
+fn addresses_and_ports_can_be_listed() {
+    let sets = sets();
+    let mut found = sets.destinations("port");
+    found.sort_unstable();
+    let address: IpAddr = "10.0.0.1".parse().unwrap();
+    assert_eq!(found, [(address, 6, 80), (address, 17, 53), (address, 132, 5)]);
+    assert_eq!(sets.ports("ports"), [150]);
+    assert_eq!(sets.destinations("net"), []);
+}

@@ -11,11 +11,10 @@ use super::values::{
     address_types, masked, network, port_list, ports, protocol, range, states, status, tcp_flags,
 };
 use super::words::Words;
-use super::{Names, target};
-use crate::ipset::sides;
-use crate::ir::{AddressTypes, Chance, InSet, Interface, Match, PacketType, Side, Span, Target, Test};
+use super::{Names, sets, target};
+use crate::ir::{AddressTypes, Chance, Interface, Match, PacketType, Served, Side, Span, Target, Test};
 
-type Refusal = &'static str;
+pub(super) type Refusal = &'static str;
 
 /// Reads all of a rule after `-A CHAIN`; appends its matches to `matches`.
 pub(super) fn read(
@@ -75,11 +74,11 @@ fn extension(
     match name {
         "comment" => return remark(words),
         "tcp" | "udp" | "sctp" | "udplite" | "dccp" | "mark" | "connmark" | "conntrack" | "state"
-        | "addrtype" | "multiport" | "iprange" | "pkttype" => {}
+        | "addrtype" | "multiport" | "iprange" | "pkttype" | "ipvs" => {}
         "statistic" => return statistic(words, start, matches),
         "recent" => return recent(words, matches),
         "physdev" => return bridge_port(words, start, matches),
-        "set" => return in_set(words, start, matches),
+        "set" => return sets::in_set(words, start, matches),
         "owner" => {
             let negate = all_negated(words);
             matches.push(Match { negate, test: Test::SocketOwner(span(start, words.offset())) });
@@ -151,6 +150,10 @@ fn option(
         ("multiport", "--ports") => port_list(take(words)?, Side::Either),
         ("iprange", "--src-range") => range(take(words)?).map(Test::SourceRange),
         ("iprange", "--dst-range") => range(take(words)?).map(Test::DestinationRange),
+        ("ipvs", "--ipvs") => Some(Test::Served(Served::Any)),
+        ("ipvs", "--vaddr") => network(take(words)?, family).map(|net| Test::Served(Served::Address(net))),
+        ("ipvs", "--vport") => take(words)?.parse().ok().map(|port| Test::Served(Served::Port(port))),
+        ("ipvs", "--vproto") => protocol(take(words)?).map(|number| Test::Served(Served::Protocol(number))),
         ("pkttype", "--pkt-type") => Some(Test::PacketType(match take(words)? {
             "unicast" => PacketType::Unicast,
             _ => PacketType::Other,
@@ -265,50 +268,6 @@ fn recent(words: &mut Words<'_>, matches: &mut Vec<Match>) -> Result<(), Refusal
     Ok(())
 }
 
-/// `-m set`: options that belong together, told apart by the set they follow (`set_parse_v4`, extensions/libxt_set.c).
-fn in_set(words: &mut Words<'_>, start: usize, matches: &mut Vec<Match>) -> Result<(), Refusal> {
-    let mut negate = false;
-    let mut asked: Option<(bool, InSet)> = None;
-    while let Some(next) = ahead(words) {
-        words.next();
-        match (next, &mut asked) {
-            ("!", _) => {
-                negate = true;
-                continue;
-            }
-            ("--match-set", None) => {
-                let name = value(words)?;
-                let Some((dimensions, sources)) = sides(take(words)?) else {
-                    skip_options(words);
-                    matches.push(Match { negate: false, test: unknown(words, start) });
-                    return Ok(());
-                };
-                let set = InSet { name, dimensions, sources, excepted: false, counted: false };
-                asked = Some((negate, set));
-            }
-            ("--return-nomatch", Some((_, set))) => set.excepted = true,
-            // Which counters move decides nothing.
-            ("--update-counters" | "--update-subcounters", Some(_)) => {}
-            (
-                "--packets-eq" | "--packets-lt" | "--packets-gt" | "--bytes-eq" | "--bytes-lt" | "--bytes-gt",
-                Some((_, set)),
-            ) => {
-                take(words)?;
-                set.counted = true;
-            }
-            _ => {
-                skip_options(words);
-                matches.push(Match { negate: false, test: unknown(words, start) });
-                return Ok(());
-            }
-        }
-        negate = false;
-    }
-    let (negate, set) = asked.ok_or("a match of a set without a set")?;
-    matches.push(Match { negate, test: Test::InSet(set) });
-    Ok(())
-}
-
 /// `-m physdev`: several conditions that all need a bridge port.
 fn bridge_port(words: &mut Words<'_>, start: usize, matches: &mut Vec<Match>) -> Result<(), Refusal> {
     let mut negate = false;
@@ -333,7 +292,7 @@ fn bridge_port(words: &mut Words<'_>, start: usize, matches: &mut Vec<Match>) ->
 }
 
 /// The next word if it belongs to the extension being read.
-fn ahead<'t>(words: &mut Words<'t>) -> Option<&'t str> {
+pub(super) fn ahead<'t>(words: &mut Words<'t>) -> Option<&'t str> {
     let next = words.peek()?;
     let decisive = if next == "!" { words.clone().nth(1).map(|word| words.text(word))? } else { next };
     let basic = match decisive.as_bytes() {
@@ -345,7 +304,7 @@ fn ahead<'t>(words: &mut Words<'t>) -> Option<&'t str> {
 }
 
 /// Passes over everything that belongs to the extension.
-fn skip_options(words: &mut Words<'_>) {
+pub(super) fn skip_options(words: &mut Words<'_>) {
     while ahead(words).is_some() {
         words.next();
     }
@@ -377,7 +336,7 @@ fn unknown_option(words: &mut Words<'_>, start: usize) -> Test {
     unknown(words, start)
 }
 
-fn unknown(words: &Words<'_>, start: usize) -> Test {
+pub(super) fn unknown(words: &Words<'_>, start: usize) -> Test {
     Test::Unknown(span(start, words.offset()))
 }
 
@@ -386,11 +345,11 @@ fn span(start: usize, end: usize) -> Span {
     Span { start: u32::try_from(start).unwrap_or(u32::MAX), end: u32::try_from(end).unwrap_or(u32::MAX) }
 }
 
-fn value(words: &mut Words<'_>) -> Result<Span, Refusal> {
+pub(super) fn value(words: &mut Words<'_>) -> Result<Span, Refusal> {
     words.next().ok_or("an option without its value")
 }
 
-fn take<'t>(words: &mut Words<'t>) -> Result<&'t str, Refusal> {
+pub(super) fn take<'t>(words: &mut Words<'t>) -> Result<&'t str, Refusal> {
     words.word().ok_or("an option without its value")
 }
 

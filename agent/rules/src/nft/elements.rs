@@ -118,11 +118,14 @@ fn parts<'v, 't>(value: &'v Value<'t>) -> &'v [Value<'t>] {
     }
 }
 
-/// The kinds of a type: one name, or a list of them.
+/// The kinds of a type: one name, names joined as nft 1.0 writes what a map maps to, or a list of them.
 fn kinds(value: &Value<'_>) -> Vec<Kind> {
-    let one = |value: &Value<'_>| value.as_str().map_or(Kind::Other, Kind::of_type);
     match value {
-        Value::Array(list) => list.iter().map(one).collect(),
-        _ => vec![one(value)],
+        Value::Array(list) => {
+            list.iter().map(|value| value.as_str().map_or(Kind::Other, Kind::of_type)).collect()
+        }
+        _ => value
+            .as_str()
+            .map_or_else(|| vec![Kind::Other], |names| names.split(" . ").map(Kind::of_type).collect()),
     }
 }
