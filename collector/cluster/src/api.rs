@@ -82,12 +82,13 @@ pub async fn read_once(kubeconfig: Option<&Path>, context: Option<&str>) -> Resu
         // A panicking list has been reported by the panic hook; its kind stays "not listed".
         let Ok((kind, listed)) = joined else { continue };
         let update = match listed {
-            Ok((items, _)) => Update::Replaced { kind, items, at: crate::now(), resync: false },
+            Ok(listed) => Update::Replaced { kind, items: listed.items, at: crate::now(), resync: false },
             Err(trouble) => trouble.update(kind, "list"),
         };
         applier.apply(&mut set, &mut status, [update]);
     }
-    if status.kinds.iter().any(|kind| kind.synced) {
+    // That a kind is not there was learnt without a right to anything.
+    if status.kinds.iter().any(|kind| kind.synced && !kind.kind.may_be_absent()) {
         return Ok(set);
     }
     let why = status.problems().next().cloned();

@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use model::objects::{EndpointSlice, Meta, Namespace, NetworkPolicy, Node, Pod, Service};
+use model::objects::{
+    ClusterPolicy, EndpointSlice, Meta, Namespace, NetworkPolicy, Node, OtherPolicy, Pod, Service,
+};
 use model::{ObjectSet, Timestamp};
 
 /// An object with metadata.
@@ -27,7 +29,7 @@ macro_rules! has_meta {
     )*};
 }
 
-has_meta!(Service, Pod, EndpointSlice, NetworkPolicy, Namespace, Node);
+has_meta!(Service, Pod, EndpointSlice, NetworkPolicy, ClusterPolicy, OtherPolicy, Namespace, Node);
 
 /// Stamps a new reading: what equals the old reading keeps its time, the rest is taken to have changed at `seen_at`.
 pub(crate) fn carry_over(old: &ObjectSet, new: &mut ObjectSet, seen_at: Timestamp) {
@@ -35,6 +37,8 @@ pub(crate) fn carry_over(old: &ObjectSet, new: &mut ObjectSet, seen_at: Timestam
     carry_map(&old.pods, &mut new.pods, seen_at);
     carry_map(&old.slices, &mut new.slices, seen_at);
     carry_map(&old.policies, &mut new.policies, seen_at);
+    carry_map(&old.cluster_policies, &mut new.cluster_policies, seen_at);
+    carry_map(&old.other_policies, &mut new.other_policies, seen_at);
     carry_map(&old.namespaces, &mut new.namespaces, seen_at);
     carry_map(&old.nodes, &mut new.nodes, seen_at);
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use model::objects::KindCoverage;
+use model::objects::{ClusterPolicyKind, KindCoverage};
 use model::{Gap, ObjectSet, Timestamp};
 
 /// A kind that is read.
@@ -16,6 +16,8 @@ pub enum Kind {
     EndpointSlices,
     /// NetworkPolicies.
     NetworkPolicies,
+    /// One of the kinds of cluster-wide policies; a cluster need not serve them.
+    ClusterPolicies(ClusterPolicyKind),
     /// Namespaces.
     Namespaces,
     /// Nodes.
@@ -24,11 +26,14 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::Services,
         Self::Pods,
         Self::EndpointSlices,
         Self::NetworkPolicies,
+        Self::ClusterPolicies(ClusterPolicyKind::ClusterNetworkPolicy),
+        Self::ClusterPolicies(ClusterPolicyKind::AdminNetworkPolicy),
+        Self::ClusterPolicies(ClusterPolicyKind::BaselineAdminNetworkPolicy),
         Self::Namespaces,
         Self::Nodes,
     ];
@@ -40,6 +45,7 @@ impl Kind {
             Self::Pods => "Pod",
             Self::EndpointSlices => "EndpointSlice",
             Self::NetworkPolicies => "NetworkPolicy",
+            Self::ClusterPolicies(kind) => kind.word(),
             Self::Namespaces => "Namespace",
             Self::Nodes => "Node",
         }
@@ -51,6 +57,7 @@ impl Kind {
             Self::Services | Self::Pods | Self::Namespaces | Self::Nodes => "",
             Self::EndpointSlices => "discovery.k8s.io",
             Self::NetworkPolicies => "networking.k8s.io",
+            Self::ClusterPolicies(_) => "policy.networking.k8s.io",
         }
     }
 
@@ -60,6 +67,7 @@ impl Kind {
             Self::Services | Self::Pods | Self::Namespaces | Self::Nodes => "v1",
             Self::EndpointSlices => "discovery.k8s.io/v1",
             Self::NetworkPolicies => "networking.k8s.io/v1",
+            Self::ClusterPolicies(kind) => kind.api_version(),
         }
     }
 
@@ -70,6 +78,11 @@ impl Kind {
             Self::Pods => "pods",
             Self::EndpointSlices => "endpointslices",
             Self::NetworkPolicies => "networkpolicies",
+            Self::ClusterPolicies(ClusterPolicyKind::ClusterNetworkPolicy) => "clusternetworkpolicies",
+            Self::ClusterPolicies(ClusterPolicyKind::AdminNetworkPolicy) => "adminnetworkpolicies",
+            Self::ClusterPolicies(ClusterPolicyKind::BaselineAdminNetworkPolicy) => {
+                "baselineadminnetworkpolicies"
+            }
             Self::Namespaces => "namespaces",
             Self::Nodes => "nodes",
         }
@@ -82,9 +95,15 @@ impl Kind {
             Self::Pods => set.pods.len(),
             Self::EndpointSlices => set.slices.len(),
             Self::NetworkPolicies => set.policies.len(),
+            Self::ClusterPolicies(kind) => set.cluster_policies_of(kind).count(),
             Self::Namespaces => set.namespaces.len(),
             Self::Nodes => set.nodes.len(),
         }
+    }
+
+    /// Whether a cluster may lack the kind altogether: it is then read as having no object.
+    pub(crate) const fn may_be_absent(self) -> bool {
+        matches!(self, Self::ClusterPolicies(_))
     }
 
     /// Marks the kind as read.
@@ -94,6 +113,7 @@ impl Kind {
             Self::Pods => coverage.pods = read,
             Self::EndpointSlices => coverage.slices = read,
             Self::NetworkPolicies => coverage.policies = read,
+            Self::ClusterPolicies(kind) => coverage.cluster_policies.set(kind, read),
             Self::Namespaces => coverage.namespaces = read,
             Self::Nodes => coverage.nodes = read,
         }

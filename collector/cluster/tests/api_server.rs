@@ -6,12 +6,16 @@
 #![allow(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
 #[allow(dead_code, reason = "what only the other test of a real API server uses")]
+#[path = "support/definitions.rs"]
+mod definitions;
+#[allow(dead_code, reason = "what only the other test of a real API server uses")]
 #[path = "support/server.rs"]
 mod server;
 
 use std::time::Duration;
 
 use cluster::{Cluster, Kind, Source, now, read_once};
+use model::objects::{ClusterPolicyCoverage, ClusterPolicyKind};
 use model::{Key, ObjectSet};
 use serde_json::json;
 use server::Server;
@@ -60,6 +64,8 @@ async fn objects_follow_a_real_api_server() {
     until(&cluster, "everything allowed", |set| {
         let coverage = set.coverage;
         coverage.services && coverage.pods && coverage.slices && coverage.namespaces && coverage.nodes
+            // A kind that the server does not have needs no right: there is none of it.
+            && coverage.cluster_policies == ClusterPolicyCoverage::default()
     })
     .await;
     until(&cluster, "the refusal", |set| set.gaps.iter().any(|gap| gap.what == "networkpolicies")).await;
@@ -112,6 +118,25 @@ async fn objects_follow_a_real_api_server() {
     // The same account, once, as the command line does it.
     let once = read_once(Some(&server.kubeconfig()), None).await.expect("the server answers");
     assert_eq!(once.policies.keys().collect::<Vec<_>>(), [&key("deny")]);
+
+    // A definition that comes later brings its kind, once there is a right to it; the watch looks for it again.
+    if definitions::install(&admin).await {
+        let subject = json!({"namespaces": {}});
+        let spec = json!({"tier": "Admin", "priority": 7, "subject": subject});
+        let policy = json!({"apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy",
+                            "metadata": {"name": "late"}, "spec": spec});
+        admin.post("/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies", policy).await;
+        let forbidden = read_once(Some(&server.kubeconfig()), None).await.expect("the server answers");
+        assert_eq!(forbidden.coverage.cluster_policies.missing().count(), 3);
+        let kinds = ["clusternetworkpolicies", "adminnetworkpolicies", "baselineadminnetworkpolicies"];
+        server.grant("cluster-policies", "policy.networking.k8s.io", &kinds).await;
+        until(&cluster, "the cluster-wide policy", |set| {
+            let mut found = set.cluster_policies_of(ClusterPolicyKind::ClusterNetworkPolicy);
+            found.next().is_some_and(|policy| policy.name() == "late" && policy.priority == 7)
+        })
+        .await;
+        until(&cluster, "its gaps are gone", |set| set.gaps.is_empty()).await;
+    }
 
     // Without the server the objects stay, and the answers say that they cannot be trusted to be current.
     server.stop_api();

@@ -130,6 +130,12 @@ impl Reader {
                 self.refuse(place, field, reason, Some(hint));
             }
             Known::No => {
+                if let Some(policy) =
+                    read::other_policy(api_version, kind, value, place.source, place.changed_at)
+                {
+                    let key = (policy.kind.clone(), policy.meta.key.clone());
+                    self.set.other_policies.insert(key, policy);
+                }
                 if let Some(meant) = within_two_edits(kind, Kind::ALL.into_iter().map(Kind::word)) {
                     let reason = format!("the kind `{}` is not known and was left out", shown(kind));
                     self.warn(place, join(path, "kind"), reason, Some(format!("did you mean `{meant}`?")));
@@ -198,11 +204,12 @@ pub fn from_api(kind: &str, value: &Value, changed_at: Timestamp) -> (Option<Obj
         .into_inner()
         .into_iter()
         .filter(|problem| {
-            matches!(
-                (problem.severity, kind),
+            match problem.severity {
+                Severity::Refused | Severity::Unread => true,
                 // A newer server has keys this reader does not know; only in a policy can one change a verdict.
-                (Severity::Refused | Severity::Unread, _) | (Severity::UnknownKey, Kind::NetworkPolicy)
-            )
+                Severity::UnknownKey => kind.is_policy(),
+                Severity::Odd => false,
+            }
         })
         .map(|problem| {
             let colon = if problem.field.is_empty() { "" } else { ": " };
@@ -234,6 +241,10 @@ pub fn insert(set: &mut ObjectSet, object: Object) {
         Object::Pod(pod) => drop(set.pods.insert(pod.meta.key.clone(), pod)),
         Object::EndpointSlice(slice) => drop(set.slices.insert(slice.meta.key.clone(), slice)),
         Object::NetworkPolicy(policy) => drop(set.policies.insert(policy.meta.key.clone(), policy)),
+        Object::ClusterPolicy(policy) => {
+            let key = (policy.kind, policy.meta.key.name.clone());
+            drop(set.cluster_policies.insert(key, policy));
+        }
         Object::Namespace(namespace) => {
             drop(set.namespaces.insert(namespace.meta.key.name.clone(), namespace));
         }
@@ -247,6 +258,7 @@ const fn object_key(object: &Object) -> &Key {
         Object::Pod(pod) => &pod.meta.key,
         Object::EndpointSlice(slice) => &slice.meta.key,
         Object::NetworkPolicy(policy) => &policy.meta.key,
+        Object::ClusterPolicy(policy) => &policy.meta.key,
         Object::Namespace(namespace) => &namespace.meta.key,
         Object::Node(node) => &node.meta.key,
     }
@@ -291,7 +303,7 @@ enum Known {
 
 fn known_kind(api_version: &str, kind: &str) -> Known {
     let Some(kind) = Kind::from_word(kind) else { return Known::No };
-    if kind.api_version() == api_version {
+    if kind.is_in(api_version) {
         return Known::Yes(kind);
     }
     // Other groups have kinds of the same name (a Knative Service); the groups of Kubernetes itself do not.

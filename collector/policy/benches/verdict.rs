@@ -80,6 +80,7 @@ fn cluster(pods: u32) -> ObjectSet {
         pods: true,
         slices: true,
         policies: true,
+        cluster_policies: model::objects::ClusterPolicyCoverage::default(),
         namespaces: true,
         nodes: true,
     };

@@ -153,6 +153,13 @@ impl Applier {
             Kind::Pods => replace_map(&mut set.pods, new.pods, resync),
             Kind::EndpointSlices => replace_map(&mut set.slices, new.slices, resync),
             Kind::NetworkPolicies => replace_map(&mut set.policies, new.policies, resync),
+            Kind::ClusterPolicies(kind) => {
+                if let Some(at) = resync {
+                    carry_map(&set.cluster_policies, &mut new.cluster_policies, at);
+                }
+                set.cluster_policies.retain(|(of, _), _| *of != kind);
+                set.cluster_policies.append(&mut new.cluster_policies);
+            }
             Kind::Namespaces => replace_map(&mut set.namespaces, new.namespaces, resync),
             Kind::Nodes => replace_map(&mut set.nodes, new.nodes, resync),
         }
@@ -207,6 +214,11 @@ fn put(set: &mut ObjectSet, object: Object, at: Timestamp) {
         Object::Pod(new) => put_map(&mut set.pods, Pod::key, new, at),
         Object::EndpointSlice(new) => put_map(&mut set.slices, EndpointSlice::key, new, at),
         Object::NetworkPolicy(new) => put_map(&mut set.policies, NetworkPolicy::key, new, at),
+        Object::ClusterPolicy(mut new) => {
+            let key = (new.kind, new.meta.key.name.clone());
+            carry(set.cluster_policies.get(&key), &mut new, at);
+            set.cluster_policies.insert(key, new);
+        }
         Object::Namespace(mut new) => {
             carry(set.namespaces.get(&new.meta.key.name), &mut new, at);
             set.namespaces.insert(new.meta.key.name.clone(), new);
@@ -229,6 +241,7 @@ fn take(set: &mut ObjectSet, kind: Kind, key: &Key) {
         Kind::Pods => drop(set.pods.remove(key)),
         Kind::EndpointSlices => drop(set.slices.remove(key)),
         Kind::NetworkPolicies => drop(set.policies.remove(key)),
+        Kind::ClusterPolicies(kind) => drop(set.cluster_policies.remove(&(kind, key.name.clone()))),
         Kind::Namespaces => drop(set.namespaces.remove(&key.name)),
         Kind::Nodes => drop(set.nodes.remove(&key.name)),
     }

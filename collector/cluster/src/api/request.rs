@@ -45,6 +45,23 @@ pub(super) async fn list_page(client: &Client, kind: Kind, token: &str) -> kube:
     client.request(request(Path::new(path(kind)).list(&params))?).await
 }
 
+/// Whether the API server has the kind at all; every account may ask that (`system:discovery`), unlike for a list,
+/// which is forbidden rather than not found to an account without a right to it.
+pub(super) async fn served(client: &Client, kind: Kind) -> kube::Result<bool> {
+    #[derive(Deserialize)]
+    struct Resources {
+        #[serde(default, deserialize_with = "null_as_empty")]
+        resources: Vec<Value>,
+    }
+    let built = Request::get(format!("/{}", root(kind))).body(Vec::new());
+    let request = built.map_err(kube::core::request::Error::BuildRequest);
+    match client.request::<Resources>(self::request(request)?).await {
+        Ok(found) => Ok(found.resources.iter().any(|resource| resource["name"] == kind.resource())),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// The changes of a kind since a resource version.
 pub(super) async fn watch(
     client: &Client,
@@ -56,8 +73,13 @@ pub(super) async fn watch(
 }
 
 fn path(kind: Kind) -> String {
+    format!("/{}/{}", root(kind), kind.resource())
+}
+
+/// `api/v1`, `apis/networking.k8s.io/v1`.
+fn root(kind: Kind) -> String {
     let root = if kind.group().is_empty() { "api" } else { "apis" };
-    format!("/{root}/{}/{}", kind.api_version(), kind.resource())
+    format!("{root}/{}", kind.api_version())
 }
 
 fn request(built: Result<Request<Vec<u8>>, kube::core::request::Error>) -> kube::Result<Request<Vec<u8>>> {

@@ -32,6 +32,11 @@ impl Trouble {
         matches!(self, Self::Refused { code: 410, .. })
     }
 
+    /// Whether the server has no such kind.
+    pub(super) const fn not_found(&self) -> bool {
+        matches!(self, Self::Refused { code: 404, .. })
+    }
+
     /// The same as something to apply to the state.
     pub(super) fn update(&self, kind: Kind, verb: &str) -> Update {
         let forbidden = matches!(self, Self::Refused { code: 403, .. });

@@ -30,6 +30,9 @@ const FULL_WATCH: Duration = Duration::from_secs(request::WATCH_SECONDS as u64 -
 /// A watch that ends sooner than this is not asked for again at once.
 const SHORTEST_WATCH: Duration = Duration::from_secs(1);
 
+/// How often a kind that the API server does not have is looked for again: its definition may be installed any time.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
 /// First and longest pause after a failure.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
@@ -41,10 +44,17 @@ pub(super) async fn follow(client: Client, kind: Kind, updates: mpsc::Sender<Upd
     while !updates.is_closed() {
         let outcome = match &mut version {
             None => match list(&client, kind).await {
-                Ok((items, at_version)) => {
-                    let resync = std::mem::replace(&mut listed_before, true);
-                    version = Some(at_version);
+                Ok(listed) => {
+                    // A kind that was not there and is not there is no news.
+                    let resync = listed_before && !listed.version.is_empty();
+                    listed_before = true;
+                    let Listed { items, version: at_version } = listed;
                     let _ = updates.send(Update::Replaced { kind, items, at: crate::now(), resync }).await;
+                    if at_version.is_empty() {
+                        sleep(LOOK_AGAIN).await;
+                    } else {
+                        version = Some(at_version);
+                    }
                     Ok(())
                 }
                 Err(trouble) => Err((trouble, "list")),
@@ -64,7 +74,8 @@ pub(super) async fn follow(client: Client, kind: Kind, updates: mpsc::Sender<Upd
         };
         match outcome {
             Ok(()) => pause.reset(),
-            Err((trouble, _)) if trouble.gone() => {
+            // A definition that was deleted takes its objects with it.
+            Err((trouble, _)) if trouble.gone() || kind.may_be_absent() && trouble.not_found() => {
                 tracing::info!(resource = kind.resource(), "watch cannot be resumed; listing anew");
                 version = None;
                 // A list may end so as well, when its pages outlive the server's patience.
@@ -82,9 +93,22 @@ pub(super) async fn follow(client: Client, kind: Kind, updates: mpsc::Sender<Upd
     }
 }
 
-/// All objects of a kind with the resource version they are of.
-pub(super) async fn list(client: &Client, kind: Kind) -> Result<(Vec<Item>, String), Trouble> {
+/// All objects of a kind.
+pub(super) struct Listed {
+    pub(super) items: Vec<Item>,
+    /// The resource version they are of; empty where the API server does not have the kind.
+    version: String,
+}
+
+/// Lists all objects of a kind.
+pub(super) async fn list(client: &Client, kind: Kind) -> Result<Listed, Trouble> {
     let mut items = Vec::new();
+    if kind.may_be_absent() {
+        let served = timeout(PAGE_TIMEOUT, request::served(client, kind)).await;
+        if !served.map_err(|_| Trouble::Silent)?? {
+            return Ok(Listed { items, version: String::new() });
+        }
+    }
     let mut token = String::new();
     loop {
         let page = timeout(PAGE_TIMEOUT, request::list_page(client, kind, &token))
@@ -97,7 +121,7 @@ pub(super) async fn list(client: &Client, kind: Kind) -> Result<(Vec<Item>, Stri
             read(kind, value, changed_at)
         }));
         if page.metadata.continue_token.is_empty() {
-            return Ok((items, page.metadata.resource_version));
+            return Ok(Listed { items, version: page.metadata.resource_version });
         }
         token = page.metadata.continue_token;
     }
@@ -162,7 +186,7 @@ fn advance(version: &mut String, value: &Value) {
     }
 }
 
-/// Growing pauses between failures, spread so that six kinds do not come back at the same moment.
+/// Growing pauses between failures, spread so that all kinds do not come back at the same moment.
 struct Pause {
     next: Duration,
 }

@@ -122,6 +122,11 @@ impl<'a> Fields<'a> {
         self.add(Severity::Odd, self.at(key), reason.into(), None);
     }
 
+    /// Notes that this object is odd as a whole.
+    pub(crate) fn odd_itself(&self, reason: impl Into<String>) {
+        self.add(Severity::Odd, self.path.clone(), reason.into(), None);
+    }
+
     /// Notes that a field would be refused, with what was probably meant.
     pub(crate) fn refuse_with_hint(&self, key: &str, reason: String, hint: Option<String>) {
         self.add(Severity::Refused, self.at(key), reason, hint);

@@ -12,9 +12,9 @@ use serde_json::Value;
 use super::fields::{Fields, misspells, not_a_port, port_number};
 use super::meta::{self, Scope};
 use super::service::{PROTOCOLS, port_or_name};
-use super::{Input, address, selector};
+use super::{Input, address, selector, unread};
 use crate::names::{self, shown};
-use crate::problem::{Problems, Severity};
+use crate::problem::Problems;
 
 /// Reads a NetworkPolicy.
 pub(super) fn read(top: &Fields<'_>, input: Input<'_>) -> Option<NetworkPolicy> {
@@ -32,12 +32,7 @@ pub(super) fn read(top: &Fields<'_>, input: Input<'_>) -> Option<NetworkPolicy> 
     if let Some(spec) = top.noting_in(&problems).child_or_empty("spec", keys, required) {
         read_spec(&spec, &mut policy);
     }
-    for problem in problems.into_inner() {
-        if problem.severity != Severity::Odd && !policy.unread.contains(&problem.field) {
-            policy.unread.push(problem.field.clone());
-        }
-        top.problems().add(problem);
-    }
+    policy.unread = unread(top, problems);
     Some(policy)
 }
 

@@ -1,6 +1,8 @@
 //! Files and server objects, read and refused.
 
-use model::objects::{ContainerState, Operator, Peer, PolicyPortSpec, TargetPort};
+use model::objects::{
+    ClusterPolicyKind, ContainerState, Operator, Peer, PolicyPortSpec, Power, TargetPort, Tier,
+};
 use model::{Family, PortRange, Protocol};
 use proptest::prelude::*;
 use serde_json::json;
@@ -305,6 +307,58 @@ fn policies_are_read_with_their_defaults() {
         ]
     );
     assert!(a.unread.is_empty());
+}
+
+#[test]
+fn cluster_wide_policies_are_read_with_what_was_not_understood() {
+    let text = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: policy.networking.k8s.io/v1beta1\n  kind: ClusterNetworkPolicy\n  metadata: {name: a}\n  spec:\n    tier: Baseline\n    priority: 7\n    subject: {pods: {podSelector: {matchLabels: {app: api}}}}\n    ingress:\n    - {action: Pass, from: [{namespaces: {}}]}\n    - {action: Deny, from: [{namespaces: {}}], protocol: TCP}\n";
+    let read = read(text).expect("fine");
+    assert_eq!(read.warnings.len(), 1);
+    let set = read.set;
+    let policy = &set.cluster_policies[&(ClusterPolicyKind::ClusterNetworkPolicy, "a".to_owned())];
+    assert_eq!((policy.tier, policy.priority, policy.name()), (Tier::Baseline, 7, "a"));
+    assert_eq!(policy.unread, ["spec.ingress[1]"], "as seen from the object, not from the list");
+    assert_eq!(policy.ingress.iter().map(|rule| rule.unread).collect::<Vec<_>>(), [false, true]);
+    assert!(set.other_policies.is_empty() && set.other_kinds.is_empty());
+}
+
+#[test]
+fn policies_of_other_kinds_are_kept_by_name() {
+    let set = good(
+        "{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {name: a, namespace: shop}, spec: {endpointSelector: {matchLabels: {app: api}}}}\n\
+         ---\n{apiVersion: crd.projectcalico.org/v1, kind: GlobalNetworkPolicy, metadata: {name: b}, spec: {selector: all()}}\n\
+         ---\n{apiVersion: projectcalico.org/v3, kind: NetworkPolicy, metadata: {name: c}, spec: {selector: a || b}}\n\
+         ---\n{apiVersion: crd.antrea.io/v1beta1, kind: ClusterNetworkPolicy, metadata: {name: d}, spec: {}}\n\
+         ---\n{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: e, namespace: istio-system}, spec: {}}\n\
+         ---\n{apiVersion: example.com/v1, kind: SuperNetworkPolicy, metadata: {name: f, namespace: shop}}\n\
+         ---\n{apiVersion: projectcalico.org/v3, kind: StagedNetworkPolicy, metadata: {name: g, namespace: shop}}\n\
+         ---\n{apiVersion: apps/v1, kind: Deployment, metadata: {name: h}}\n",
+    );
+    let found: Vec<(String, bool, Option<String>, Power)> = set
+        .other_policies
+        .values()
+        .map(|policy| {
+            let pods = policy.pods.as_ref().map(ToString::to_string);
+            (format!("{} {}", policy.kind, policy.meta.key), policy.everywhere, pods, policy.power)
+        })
+        .collect();
+    let expected = [
+        ("AuthorizationPolicy istio-system/e", true, None, Power::Restricts),
+        ("CiliumNetworkPolicy shop/a", false, Some("app=api"), Power::Overrides),
+        ("ClusterNetworkPolicy d", true, None, Power::Overrides),
+        ("GlobalNetworkPolicy b", true, Some(""), Power::Overrides),
+        ("NetworkPolicy default/c", false, None, Power::Overrides),
+        ("StagedNetworkPolicy shop/g", false, None, Power::Elsewhere),
+        ("SuperNetworkPolicy shop/f", false, None, Power::Overrides),
+    ];
+    assert_eq!(
+        found,
+        expected.map(|(name, everywhere, pods, power)| {
+            (name.to_owned(), everywhere, pods.map(str::to_owned), power)
+        })
+    );
+    assert_eq!(set.other_kinds.values().sum::<u32>(), 8, "they are counted as well");
+    assert!(set.policies.is_empty() && set.cluster_policies.is_empty());
 }
 
 #[test]

@@ -70,6 +70,21 @@ pub const TABLES: &[Table] = &[
         resource: Some(POLICIES),
         text: include_str!("network_policy.yaml"),
     },
+    Table {
+        name: "cluster_network_policy.yaml",
+        resource: Some(CLUSTER_POLICIES),
+        text: include_str!("cluster_network_policy.yaml"),
+    },
+    Table {
+        name: "admin_network_policy.yaml",
+        resource: Some(ADMIN_POLICIES),
+        text: include_str!("admin_network_policy.yaml"),
+    },
+    Table {
+        name: "baseline_admin_network_policy.yaml",
+        resource: Some(BASELINE_POLICIES),
+        text: include_str!("baseline_admin_network_policy.yaml"),
+    },
     Table { name: "pod.yaml", resource: Some(PODS), text: include_str!("pod.yaml") },
     Table { name: "namespace.yaml", resource: Some(NAMESPACES), text: include_str!("namespace.yaml") },
     Table { name: "node.yaml", resource: Some(NODES), text: include_str!("node.yaml") },
@@ -92,6 +107,19 @@ const SLICES: Resource = Resource {
 };
 const POLICIES: Resource =
     Resource { prefix: "/apis/networking.k8s.io/v1", plural: "networkpolicies", ..SLICES };
+/// Custom resources: their definitions come from network-policy-api.
+const CLUSTER_POLICIES: Resource = Resource {
+    prefix: "/apis/policy.networking.k8s.io/v1alpha2",
+    plural: "clusternetworkpolicies",
+    namespaced: false,
+    stored: false,
+};
+const ADMIN_POLICIES: Resource = Resource {
+    prefix: "/apis/policy.networking.k8s.io/v1alpha1",
+    plural: "adminnetworkpolicies",
+    ..CLUSTER_POLICIES
+};
+const BASELINE_POLICIES: Resource = Resource { plural: "baselineadminnetworkpolicies", ..ADMIN_POLICIES };
 
 /// A manifest and what is expected of it.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::cluster_policy::ClusterPolicy;
 use crate::time::Timestamp;
 
 /// Namespace and name. Cluster-scoped objects have an empty namespace.
@@ -78,6 +79,11 @@ impl ObjectRef {
     /// A NetworkPolicy's field.
     pub fn network_policy(key: &Key, field: &str) -> Self {
         Self::of("networking.k8s.io/v1", "NetworkPolicy", key, field)
+    }
+
+    /// A cluster-wide policy's field.
+    pub fn cluster_policy(policy: &ClusterPolicy, field: &str) -> Self {
+        Self::of(policy.kind.api_version(), policy.kind.word(), &policy.meta.key, field)
     }
 
     /// A Node's field.

@@ -5,8 +5,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::cluster_policy::{ClusterPolicy, ClusterPolicyKind};
 use super::endpoint_slice::EndpointSlice;
 use super::node::{Namespace, Node};
+use super::other_policy::OtherPolicy;
 use super::pod::Pod;
 use super::policy::NetworkPolicy;
 use super::reference::Key;
@@ -35,15 +37,60 @@ pub struct KindCoverage {
     pub slices: bool,
     /// NetworkPolicies.
     pub policies: bool,
+    /// The cluster-wide policies of `policy.networking.k8s.io`.
+    pub cluster_policies: ClusterPolicyCoverage,
     /// Namespaces.
     pub namespaces: bool,
     /// Nodes.
     pub nodes: bool,
 }
 
+/// Which kinds of cluster-wide policies were read. A cluster that does not serve a kind has none of it, which counts as
+/// read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterPolicyCoverage {
+    /// ClusterNetworkPolicies.
+    pub cluster: bool,
+    /// AdminNetworkPolicies.
+    pub admin: bool,
+    /// BaselineAdminNetworkPolicies.
+    pub baseline: bool,
+}
+
+impl ClusterPolicyCoverage {
+    /// Marks a kind as read or not.
+    pub const fn set(&mut self, kind: ClusterPolicyKind, read: bool) {
+        match kind {
+            ClusterPolicyKind::ClusterNetworkPolicy => self.cluster = read,
+            ClusterPolicyKind::AdminNetworkPolicy => self.admin = read,
+            ClusterPolicyKind::BaselineAdminNetworkPolicy => self.baseline = read,
+        }
+    }
+
+    /// The kinds that were not read.
+    pub fn missing(self) -> impl Iterator<Item = ClusterPolicyKind> {
+        let read = [self.cluster, self.admin, self.baseline];
+        ClusterPolicyKind::ALL.into_iter().zip(read).filter(|(_, read)| !read).map(|(kind, _)| kind)
+    }
+}
+
+impl Default for ClusterPolicyCoverage {
+    fn default() -> Self {
+        Self { cluster: true, admin: true, baseline: true }
+    }
+}
+
 impl Default for KindCoverage {
     fn default() -> Self {
-        Self { services: true, pods: true, slices: false, policies: true, namespaces: true, nodes: true }
+        Self {
+            services: true,
+            pods: true,
+            slices: false,
+            policies: true,
+            cluster_policies: ClusterPolicyCoverage::default(),
+            namespaces: true,
+            nodes: true,
+        }
     }
 }
 
@@ -64,11 +111,17 @@ pub struct ObjectSet {
     pub slices: BTreeMap<Key, EndpointSlice>,
     /// NetworkPolicies.
     pub policies: BTreeMap<Key, NetworkPolicy>,
+    /// Cluster-wide policies by kind and name.
+    #[serde(default)]
+    pub cluster_policies: BTreeMap<(ClusterPolicyKind, String), ClusterPolicy>,
+    /// Policies of kinds that are not evaluated, by kind and name.
+    #[serde(default)]
+    pub other_policies: BTreeMap<(String, Key), OtherPolicy>,
     /// Namespaces by name.
     pub namespaces: BTreeMap<String, Namespace>,
     /// Nodes by name.
     pub nodes: BTreeMap<String, Node>,
-    /// Objects of kinds that are not understood, counted by kind.
+    /// Objects of kinds that are not understood, counted by kind; policies that are not evaluated among them.
     pub other_kinds: BTreeMap<String, u32>,
     /// What could not be read or understood.
     pub gaps: Vec<Gap>,
@@ -81,6 +134,14 @@ impl ObjectSet {
         namespace: &'a str,
     ) -> impl Iterator<Item = (&'a Key, &'a T)> {
         map.range(Key::new(namespace, "")..).take_while(move |(key, _)| key.namespace == namespace)
+    }
+
+    /// Cluster-wide policies of one kind.
+    pub fn cluster_policies_of(&self, kind: ClusterPolicyKind) -> impl Iterator<Item = &ClusterPolicy> {
+        self.cluster_policies
+            .range((kind, String::new())..)
+            .take_while(move |((of, _), _)| *of == kind)
+            .map(|(_, policy)| policy)
     }
 
     /// Pods of a namespace.
