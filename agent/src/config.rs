@@ -31,6 +31,9 @@ pub enum Command {
         #[arg(short, long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
+    /// Print what the rules of this network namespace do to a packet, step by step. In a pod's namespace: `nsenter --net=…`
+    /// before it. Exit 0 if it passes, 1 if it is dropped or rejected, 3 if that cannot be told.
+    Walk(crate::walk::WalkArgs),
 }
 
 /// Form of a command's output.

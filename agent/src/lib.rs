@@ -17,6 +17,7 @@ pub mod preflight;
 pub mod probe;
 pub mod publish;
 pub mod status;
+pub mod walk;
 pub mod walks;
 
 #[cfg(test)]

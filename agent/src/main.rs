@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use agent::config::{Cli, Command, Config, Output};
-use agent::{app, preflight};
+use agent::{app, preflight, walk};
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
@@ -13,14 +13,15 @@ const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Some(Command::Preflight { output }) = cli.command {
-        let sources = preflight::check();
-        let text = match output {
-            Output::Text => preflight::render_text(&sources),
-            Output::Json => preflight::render_json(&sources),
-        };
-        print(&text);
-        return if preflight::anything(&sources) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    match cli.command {
+        Some(Command::Preflight { output }) => return look(output),
+        Some(Command::Walk(asked)) => {
+            return match walk::run(&asked) {
+                Ok(code) => ExitCode::from(code),
+                Err(error) => usage(&format!("{error:#}")),
+            };
+        }
+        None => {}
     }
     let print_config = cli.run.print_config;
     let config = match cli.run.check(std::env::var("NODE_NAME").ok(), host_name()) {
@@ -41,6 +42,15 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn look(output: Output) -> ExitCode {
+    let sources = preflight::check();
+    print(&match output {
+        Output::Text => preflight::render_text(&sources),
+        Output::Json => preflight::render_json(&sources),
+    });
+    if preflight::anything(&sources) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn start_log(config: &Config) -> Result<(), String> {

@@ -281,3 +281,42 @@ fn unusable_flags_are_told_and_exit_with_2() {
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(text.contains("collector = http://127.0.0.1:1") && text.contains("# WHY_DROPPED_NODE"), "{text}");
 }
+
+#[test]
+fn walk_tells_what_the_rules_here_do_to_a_packet() {
+    if !lab::possible() {
+        return;
+    }
+    let lab = Lab::new();
+    lab.run("node", &["iptables", "-A", "INPUT", "-p", "tcp", "--dport", "8022", "-j", "DROP"]);
+    let run = |arguments: &[&str], input: &str| {
+        let mut child = Command::new("ip")
+            .args(["netns", "exec", &lab.name("node"), AGENT, "walk"])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the agent should start");
+        // Refused flags read nothing.
+        drop(child.stdin.take().expect("piped").write_all(input.as_bytes()));
+        child.wait_with_output().expect("it should end")
+    };
+    let local = "127.0.0.1";
+    let dropped = run(&["--src", local, "--dst", "127.0.0.1:8022"], "");
+    let text = String::from_utf8_lossy(&dropped.stdout);
+    assert_eq!(dropped.status.code(), Some(1), "{text}{}", String::from_utf8_lossy(&dropped.stderr));
+    assert!(text.contains("to 127.0.0.1:8022: DROPPED"), "{text}");
+    assert!(text.contains("filter INPUT  -p tcp -m tcp --dport 8022 -j DROP"), "{text}");
+
+    let lines = "{\"id\":1,\"src\":\"127.0.0.1\",\"dst\":\"127.0.0.1\",\"port\":80}\nno\n";
+    let batch = run(&["--batch", "-"], lines);
+    let text = String::from_utf8_lossy(&batch.stdout);
+    assert_eq!(batch.status.code(), Some(2), "{text}");
+    let said: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!((&said[0]["outcome"], &said[1]["line"]), (&"LOCAL".into(), &2.into()), "{text}");
+
+    let nothing = run(&[], "");
+    assert_eq!((nothing.status.code(), nothing.stdout.len()), (Some(2), 0));
+}

@@ -1,12 +1,13 @@
 //! The wire schema `whydropped.v1`, and its only translation to and from the model.
 //!
-//! It holds generated types, conversions and the JSON mapping; it opens no connection and decides nothing.
+//! It holds generated types, conversions, the JSON mapping and the lines of batch commands; it opens no connection and decides nothing.
 
 #![forbid(unsafe_code)]
 
 pub mod convert;
 pub mod duration;
 pub mod json;
+pub mod lines;
 
 #[allow(
     missing_docs,

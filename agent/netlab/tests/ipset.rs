@@ -121,7 +121,7 @@ fn members_are_those_that_ipset_finds() {
                     if case.kind.name == "bitmap:port" && protocol == Protocol::Sctp {
                         continue;
                     }
-                    questions.push_str(&format!("test s{number} {question}\n"));
+                    questions.extend([format!("test s{number} {question}\n")]);
                     let packet = Packet {
                         origin: Origin::Pod,
                         in_interface: Some(input),

@@ -1,22 +1,20 @@
 //! `why-dropped walk`: what the saved rules of a node do to a packet, offline.
 
 mod directory;
-mod packet;
-mod result;
 mod steps;
 
 use std::path::Path;
 
 use model::time::Timestamp;
 use model::walk::{Outcome, RulesStamp, Walk};
+use proto::lines::packet::Asked;
+use proto::lines::walk::Told;
 use rules::Host;
 
-use crate::args::{Args, Format, WalkArgs};
+use crate::args::{Args, Format, From, WalkArgs};
 use crate::batch;
 use crate::error::CliError;
 use crate::output;
-use packet::Asked;
-use result::Told;
 
 /// A node's rules, ready to be walked.
 struct Node {
@@ -50,13 +48,30 @@ pub fn run(args: &Args, walk: &WalkArgs) -> Result<u8, CliError> {
     if let Some(path) = &walk.batch {
         return batch::run(path, |asked: Asked| node.walk(&asked).map(|walk| Told::of(&walk)));
     }
-    let asked = Asked::of(walk);
+    let asked = asked(walk);
     let done = node.walk(&asked).map_err(|what| CliError::Usage { what })?;
     output::print(&match args.output {
         Format::Json => serde_json::to_string_pretty(&Told::of(&done)).unwrap_or_default() + "\n",
         Format::Text => steps::render(&done, output::look(args)),
     })?;
     Ok(exit_code(done.outcome))
+}
+
+/// The packet of the flags.
+fn asked(walk: &WalkArgs) -> Asked {
+    let origin = walk.origin.map(|origin| match origin {
+        From::Pod => "pod",
+        From::Node => "node",
+        From::External => "external",
+    });
+    Asked {
+        origin: origin.map(str::to_owned),
+        src: walk.src.clone().unwrap_or_default(),
+        dst: walk.dst.clone().unwrap_or_default(),
+        port: walk.port,
+        proto: walk.proto.clone(),
+        in_interface: walk.in_interface.clone(),
+    }
 }
 
 /// 0 passes, 1 does not, 3 not known.

@@ -137,7 +137,7 @@ impl Case {
                 all.iter().filter(|(_, case)| !case.is_list()).map(|(number, _)| *number).collect();
             let [first, second] = member.addresses;
             if let Some(other) = others.get(usize::from(first ^ second) % others.len().max(1)) {
-                text.push_str(&format!("add s{number} s{other}\n"));
+                text.extend([format!("add s{number} s{other}\n")]);
             }
         }
         text
@@ -166,7 +166,7 @@ impl Case {
             let wildcard =
                 if member.device & 3 == 3 && self.kind.parts.contains(&Device) { " wildcard" } else { "" };
             let parts = self.member(member, number);
-            text.push_str(&format!("add s{number} {parts}{exception}{wildcard}\n"));
+            text.extend([format!("add s{number} {parts}{exception}{wildcard}\n")]);
         }
         text
     }

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use model::flow::Origin;
 use model::walk::{Action, Branch, Masquerade, Outcome, Step, Walk};
 use proto::convert;
+use proto::lines::walk::outcome;
 
-use super::result::outcome;
 use crate::render::{self, Look, Paint};
 
 /// The longest name of a hook, POSTROUTING, and two spaces on either side.

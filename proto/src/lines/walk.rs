@@ -2,8 +2,9 @@
 
 use model::gap::Gap;
 use model::walk::{Branch, Masquerade, Outcome, RuleRef, Walk};
-use proto::convert;
 use serde::Serialize;
+
+use crate::convert;
 
 /// What is told of a walk.
 #[derive(Serialize)]

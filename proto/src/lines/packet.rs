@@ -5,38 +5,25 @@ use std::net::{IpAddr, SocketAddr};
 use model::flow::{Origin, Packet, Protocol};
 use serde::Deserialize;
 
-use crate::args::{From, WalkArgs};
-
 /// A packet as asked for. Everything is text until it is needed, so that a mistake is told in the asker's words.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Asked {
-    origin: Option<String>,
-    src: String,
-    dst: String,
-    port: Option<u16>,
-    proto: Option<String>,
-    in_interface: Option<String>,
+    /// `pod`, `node` or `external`; needed unless the source is one of the node's addresses.
+    pub origin: Option<String>,
+    /// Source address.
+    pub src: String,
+    /// Destination address as the sender writes it, with its port or without.
+    pub dst: String,
+    /// Destination port.
+    pub port: Option<u16>,
+    /// `tcp`, `udp` or `sctp` in any case; TCP where it is missing.
+    pub proto: Option<String>,
+    /// The interface it arrives on, where the routes do not tell.
+    pub in_interface: Option<String>,
 }
 
 impl Asked {
-    /// That of the flags.
-    pub fn of(walk: &WalkArgs) -> Self {
-        let origin = walk.origin.map(|origin| match origin {
-            From::Pod => "pod",
-            From::Node => "node",
-            From::External => "external",
-        });
-        Self {
-            origin: origin.map(str::to_owned),
-            src: walk.src.clone().unwrap_or_default(),
-            dst: walk.dst.clone().unwrap_or_default(),
-            port: walk.port,
-            proto: walk.proto.clone(),
-            in_interface: walk.in_interface.clone(),
-        }
-    }
-
     /// The packet; `own` are the node's addresses.
     pub fn packet(&self, own: &[IpAddr]) -> Result<Packet, String> {
         let src: IpAddr = self.src.parse().map_err(|_| format!("src: `{}` is no IP address", self.src))?;
