@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use model::walk::{Action, Branch, Step, Walk};
+use model::walk::{Branch, Step, Walk};
 use proto::lines::walk::outcome;
 
 /// Prints every way the packet can go, step by step.
@@ -34,21 +34,8 @@ fn way(text: &mut String, branch: &Branch) {
 }
 
 fn take(text: &mut String, step: &Step) {
-    let does = match &step.action {
-        Action::Jump(chain) => format!("goes to {chain}"),
-        Action::Return => "returns".to_owned(),
-        Action::Accept => "accepts".to_owned(),
-        Action::Drop => "drops".to_owned(),
-        Action::Reject(with) => format!("rejects {with}"),
-        Action::Dnat(to) => format!("destination becomes {to}"),
-        Action::Masquerade => "source becomes the node's".to_owned(),
-        Action::Mark(mark) => format!("mark becomes {mark:#x}"),
-        Action::Policy(policy) => format!("policy {policy}"),
-        Action::Membership(told) => told.clone(),
-        Action::Route(way) => format!("route: {way}"),
-        Action::Unknown(what) => format!("cannot be told: {what}"),
-    };
-    let _ = write!(text, "  {:<11}  {}", step.hook, printable(does.trim_end()));
+    let does = step.action.to_string();
+    let _ = write!(text, "  {:<11}  {}", step.hook, printable(&does));
     if let Some(packets) = step.packets {
         let _ = write!(text, ", {packets} packets so far");
     }

@@ -226,6 +226,27 @@ fn same<T: PartialEq>(mut items: impl Iterator<Item = Option<T>>) -> Option<T> {
     items.all(|item| item.as_ref() == Some(&first)).then_some(first)
 }
 
+/// In words: what happened to the packet.
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Jump(chain) => write!(f, "goes to {chain}"),
+            Self::Return => f.write_str("returns"),
+            Self::Accept => f.write_str("accepts"),
+            Self::Drop => f.write_str("drops"),
+            Self::Reject(with) if with.is_empty() => f.write_str("rejects"),
+            Self::Reject(with) => write!(f, "rejects with {with}"),
+            Self::Dnat(to) => write!(f, "destination becomes {to}"),
+            Self::Masquerade => f.write_str("source becomes the node's"),
+            Self::Mark(mark) => write!(f, "mark becomes {mark:#x}"),
+            Self::Policy(policy) => write!(f, "policy {policy}"),
+            Self::Membership(told) => f.write_str(told),
+            Self::Route(way) => write!(f, "route: {way}"),
+            Self::Unknown(what) => write!(f, "cannot be told: {what}"),
+        }
+    }
+}
+
 impl fmt::Display for RuleRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // iptables-save begins every rule with the chain it is appended to, which is named already.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use model::flow::Origin;
-use model::walk::{Action, Branch, Masquerade, Outcome, Step, Walk};
+use model::walk::{Branch, Masquerade, Outcome, Step, Walk};
 use proto::convert;
 use proto::lines::walk::outcome;
 
@@ -76,7 +76,7 @@ fn way(out: &mut String, branch: &Branch, look: Look) {
 
 fn take(out: &mut String, step: &Step, hook: &str, look: Look) {
     let first = format!("  {:<width$}", render::escape(hook), width = HOOK - 2);
-    let does = words(&step.action);
+    let does = step.action.to_string();
     let Some(rule) = &step.rule else {
         render::item(out, look, &first, HOOK, &render::escape(&does));
         return;
@@ -84,22 +84,4 @@ fn take(out: &mut String, step: &Step, hook: &str, look: Look) {
     let packets = step.packets.map(|packets| format!(", {packets} packets so far")).unwrap_or_default();
     render::item(out, look, &first, HOOK, &format!("{}{packets}", render::escape(&does)));
     render::rule(out, look, HOOK + 2, &convert::rule(rule), &does);
-}
-
-fn words(action: &Action) -> String {
-    match action {
-        Action::Jump(chain) => format!("goes to {chain}"),
-        Action::Return => "returns".to_owned(),
-        Action::Accept => "accepts".to_owned(),
-        Action::Drop => "drops".to_owned(),
-        Action::Reject(with) if with.is_empty() => "rejects".to_owned(),
-        Action::Reject(with) => format!("rejects with {with}"),
-        Action::Dnat(to) => format!("destination becomes {to}"),
-        Action::Masquerade => "source becomes the node's".to_owned(),
-        Action::Mark(mark) => format!("mark becomes {mark:#x}"),
-        Action::Policy(policy) => format!("policy {policy}"),
-        Action::Membership(told) => told.clone(),
-        Action::Route(way) => format!("route: {way}"),
-        Action::Unknown(what) => format!("cannot be told: {what}"),
-    }
 }
