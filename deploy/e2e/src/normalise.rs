@@ -4,6 +4,8 @@ use serde_json::Value;
 
 /// JSON fields that hold a moment or an age.
 const MOMENTS: &[&str] = &["observedAt", "ageMs", "now"];
+/// Numbers that count what a kernel or a cluster has ever made.
+const COUNTED: &[&str] = &["handle"];
 
 /// Replaces moments and ages in a JSON answer.
 pub fn json(mut answer: Value) -> Value {
@@ -21,6 +23,8 @@ fn walk(value: &mut Value) {
                         Value::String(_) => Value::String("[moment]".into()),
                         _ => Value::String("[age]".into()),
                     };
+                } else if COUNTED.contains(&name.as_str()) && value.is_number() {
+                    *value = Value::String("[number]".into());
                 } else if let Value::String(text) = value {
                     *text = counts(&paths(text));
                 } else {
@@ -49,8 +53,20 @@ fn paths(text: &str) -> String {
 }
 
 /// Replaces ages (`4 s ago`) and counts of packets (`3 SYN`) in a text answer.
+///
+/// How many digits an age has decides whether it fits behind its text or stands below it; it always comes behind here.
 pub fn text(answer: &str) -> String {
-    answer.lines().map(|line| counts(&ages(&paths(line)))).collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<String> = Vec::new();
+    for line in answer.lines() {
+        let line = counts(&ages(&paths(line)));
+        match lines.last_mut() {
+            Some(last) if line.ends_with(" ago") && !line.contains(" - ") && line.matches(' ').count() == 4 => {
+                last.push_str(&line);
+            }
+            _ => lines.push(line),
+        }
+    }
+    lines.join("\n")
 }
 
 /// `, 4 s ago`, right-aligned: the digits change the padding, so runs of blanks before an age become one.
@@ -98,5 +114,7 @@ mod tests {
             "  - node-1 dropped [n] SYN 10.244.1.9 -> 10.96.12.7:80 (REJECT)  node-1, [age] ago"
         );
         assert_eq!(text("2 of 5 backends"), "2 of 5 backends");
+        let below = "  - shop/api lists port 80\n                           API, 12 s ago\nfix";
+        assert_eq!(text(below), "  - shop/api lists port 80  API, [age] ago\nfix");
     }
 }
