@@ -61,14 +61,22 @@ impl Scratch {
 
     /// Runs a command inside with this on its standard input.
     pub fn feed(&self, command: &[&str], input: &str) {
+        self.try_feed(command, input).unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    }
+
+    /// The same where it may fail; what it then said is the error.
+    pub fn try_feed(&self, command: &[&str], input: &str) -> Result<(), String> {
         let mut child = Command::new("ip")
             .args(["netns", "exec", &self.name])
             .args(command)
             .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("start");
+        // It reads all of it before it says anything.
         child.stdin.take().expect("stdin").write_all(input.as_bytes()).expect("write");
-        assert!(child.wait().expect("wait").success(), "{command:?}");
+        let done = child.wait_with_output().expect("wait");
+        if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned()) }
     }
 
     /// Starts a program inside that ends with the test; `ip netns exec` becomes the program, so its pid is the pid.
