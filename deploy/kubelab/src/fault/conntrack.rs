@@ -34,7 +34,7 @@ pub const FAULTS: &[Fault] = &[Fault {
         let forget = format!("conntrack -D -p tcp -s {client} --sport {CLIENT_PORT} >/dev/null 2>&1 || true");
         let forget = ["sh", "-c", &forget];
         stage.run(&node, &forget, &forget)?;
-        let seen = REPEATED.attempt(stage.cluster, &stage.scene, Symptom::Silent)?;
+        let seen = REPEATED.attempt(stage.cluster, &stage.scene, Symptom::Silent.patience())?;
         ensure!(!seen.works(), "{seen}, to an address that nobody has");
         // What it was before, which is not a change any more.
         stage.create(&slice(stage, server).of("api").object())?;

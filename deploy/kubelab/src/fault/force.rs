@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use super::journal::Journal;
-use super::probe::Seen;
+use super::probe::{Seen, WORKS};
 use super::stage::{Scene, Stage};
 use super::{Fault, begun};
 use crate::api::Target;
@@ -70,7 +70,7 @@ fn make(cluster: &Cluster, fault: &Fault, scene: Scene, journal: &mut Journal) -
     (fault.inject)(&mut stage).context("break it")?;
     let nftables = cluster.record().spec.mode == ProxyMode::Nftables;
     let now = cluster.wait_for(&format!("the client sees: {}", fault.symptom.words()), |cluster| {
-        let seen = fault.probe.attempt(cluster, &scene, fault.symptom)?;
+        let seen = fault.probe.attempt(cluster, &scene, fault.symptom.patience())?;
         ensure!(fault.symptom.is(seen, nftables), "{seen}");
         Ok(seen)
     })?;
@@ -80,7 +80,7 @@ fn make(cluster: &Cluster, fault: &Fault, scene: Scene, journal: &mut Journal) -
 
 fn works(cluster: &Cluster, fault: &Fault, scene: &Scene) -> Result<Seen> {
     cluster.wait_for("the connection works", |cluster| {
-        let seen = fault.probe.attempt(cluster, scene, fault.symptom)?;
+        let seen = fault.probe.attempt(cluster, scene, WORKS)?;
         ensure!(seen.works(), "{seen}");
         Ok(seen)
     })

@@ -15,6 +15,9 @@ use crate::api::Target;
 use crate::cli::netns_path;
 use crate::cluster::Cluster;
 
+/// How long an attempt takes at most that works. One before there are rules is remembered by the connection tracking and
+/// never does, so it is better given up soon.
+pub const WORKS: Duration = Duration::from_millis(500);
 /// A SYN that was lost by chance is sent again after a second (RFC 6298, section 2), so silence for longer is no chance.
 const SILENCE: Duration = Duration::from_millis(1500);
 /// A neighbour that does not answer is given up after three seconds (`ucast_solicit`, `mcast_solicit` and `retrans_time`
@@ -145,14 +148,13 @@ impl Probe {
         }
     }
 
-    /// Tries it once; `symptom` says how long to wait for what.
-    pub fn attempt(&self, cluster: &Cluster, scene: &Scene, symptom: Symptom) -> Result<Seen> {
+    /// Tries it once.
+    pub fn attempt(&self, cluster: &Cluster, scene: &Scene, patience: Duration) -> Result<Seen> {
         let netns = self.netns(cluster, scene)?;
         let address = match self.address(cluster, scene)? {
             Ok(address) => address,
             Err(seen) => return Ok(seen),
         };
-        let patience = symptom.patience();
         let ended = |result: netlab::ConnectResult| Seen::Ended(result.outcome, result.took);
         Ok(match self.how {
             How::Tcp => ended(netns.connect(address, patience)?),
@@ -256,7 +258,8 @@ impl Symptom {
         }
     }
 
-    const fn patience(self) -> Duration {
+    /// How long a client must wait to see it.
+    pub const fn patience(self) -> Duration {
         match self {
             Self::Lost | Self::HostUnreachable => NEIGHBOUR,
             _ => SILENCE,

@@ -128,10 +128,18 @@ pub const FAULTS: &[Fault] = &[
                 return remove_rule(stage, &node, tool, "KUBE-SEP-", &[&mine, "-j KUBE-MARK-MASQ"]);
             }
             let table = stage.read(&node, &["nft", "-a", "list", "table", "ip", "kube-proxy"])?;
-            let (chain, handle) = masquerade_rule(&table, address).context("the endpoint's chain")?;
-            let gone = format!("delete rule {TABLE} {chain} handle {handle}\n");
-            let back = format!("insert rule {TABLE} {chain} ip saddr {address} jump mark-for-masquerade\n");
             let nft = ["nft", "-f", "-"];
+            let (gone, back) = if let Some((chain, handle)) = masquerade_rule(&table, address) {
+                (
+                    format!("delete rule {TABLE} {chain} handle {handle}\n"),
+                    format!("insert rule {TABLE} {chain} ip saddr {address} jump mark-for-masquerade\n"),
+                )
+            } else {
+                let element = format!("{address} . {address} . tcp . {SERVED}");
+                let set =
+                    |verb: &str| format!("{verb} element {TABLE} hairpin-connections {{ {element} }}\n");
+                (set("delete"), set("add"))
+            };
             stage.feed(&node, &nft, Some(&gone), &nft, Some(&back))
         },
         ..Fault::USUAL
@@ -223,7 +231,8 @@ fn element(map: &str, key: &str) -> Result<String> {
     Ok(rest[..end].trim().to_owned())
 }
 
-/// Chain and handle of the rule that marks what an endpoint sends to itself.
+/// Chain and handle of the rule that marks what an endpoint sends to itself. Releases before 1.36 have one for each
+/// endpoint; since then there is a set of such connections.
 fn masquerade_rule(table: &str, address: Ipv4Addr) -> Option<(String, String)> {
     let wanted = format!("ip saddr {address} jump mark-for-masquerade");
     let mut chain = "";

@@ -107,9 +107,12 @@ pub const FAULTS: &[Fault] = &[
         needs: &[Need::TwoNodes],
         inject: |stage| {
             let node = stage.scene.server_node();
-            let back = stage.read(&node, &["iptables-nft", "-w", "-S", "FORWARD"])?;
-            let before = if back.starts_with("-P FORWARD DROP") { "DROP" } else { "ACCEPT" };
             let policy = |word| ["iptables-nft", "-w", "-P", "FORWARD", word];
+            if !stage.has_table(&node, "ip filter") {
+                return stage.run(&node, &policy("DROP"), &["nft", "delete", "table", "ip", "filter"]);
+            }
+            let chain = stage.read(&node, &["iptables-nft", "-w", "-S", "FORWARD"])?;
+            let before = if chain.starts_with("-P FORWARD DROP") { "DROP" } else { "ACCEPT" };
             stage.run(&node, &policy("DROP"), &policy(before))
         },
         ..Fault::USUAL
