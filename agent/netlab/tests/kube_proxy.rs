@@ -214,6 +214,7 @@ fn small_objects() -> ObjectSet {
         terminating: false,
         pod: None,
         node: Some(node.into()),
+        hinted: false,
     };
     let key = Key::new("shop", "api-1");
     let slice = EndpointSlice {

@@ -27,7 +27,7 @@ pub struct Host {
     ipsets: Sets,
     network: Network,
     pub(crate) dispatch: Dispatch,
-    proxy: ProxyIndex,
+    pub(crate) proxy: ProxyIndex,
     fingerprint: u64,
     /// Base chains by family, in both orders that equal priorities leave open; the second only where it differs.
     chains: [Orders; 2],
@@ -177,7 +177,7 @@ impl Host {
         Walk { packet: packet.clone(), outcome, branches, proxy, rules: stamp, gaps }
     }
 
-    fn ends(&self, packet: &Packet) -> Vec<End> {
+    pub(crate) fn ends(&self, packet: &Packet) -> Vec<End> {
         let family = Family::of(packet.dst.ip());
         if Family::of(packet.src) != family {
             return vec![impossible(packet.dst, "source and destination are of different families")];

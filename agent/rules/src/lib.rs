@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod dispatch;
+pub mod drift;
 mod eval;
 mod fingerprint;
 pub mod hooks;

@@ -128,6 +128,18 @@ impl ProxyIndex {
         self.examples.truncate(EXAMPLES);
     }
 
+    /// Every address and port that is listed as a Service's; those of node ports with the unspecified address.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = (SocketAddr, Protocol)> {
+        let ports = self.node_ports.iter().map(|(family, port, protocol)| {
+            let any = match family {
+                Family::Ipv4 => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+                Family::Ipv6 => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+            };
+            (SocketAddr::new(any, *port), *protocol)
+        });
+        self.services.iter().copied().chain(ports)
+    }
+
     pub(crate) fn facts(&self, packet: &Packet, network: &Network) -> ProxyFacts {
         let family = Family::of(packet.dst.ip());
         let own = self.hooked.iter().find(|(_, of, _)| *of == family).or_else(|| self.hooked.first());

@@ -106,6 +106,8 @@ pub enum Command {
     Nodes,
     /// What a node's saved rules do to a packet, step by step
     Walk(WalkArgs),
+    /// Where a node's saved rules differ from what the Services among objects want
+    Audit(AuditArgs),
     /// What the NetworkPolicies among objects say of a connection, or of one a line
     Policy(PolicyArgs),
     /// All causes this program knows
@@ -144,6 +146,31 @@ pub struct DropsArgs {
     #[arg(long, value_name = "CAUSE")]
     pub cause: Option<String>,
 }
+
+/// Which objects, and which node's rules.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AUDIT_HELP)]
+pub struct AuditArgs {
+    /// YAML or JSON files and directories; `-` reads standard input
+    #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
+    pub objects: Vec<PathBuf>,
+
+    /// Directory with what standard commands print on the node: `why-dropped walk --help` lists the files
+    #[arg(long, value_name = "DIR")]
+    pub node: PathBuf,
+
+    /// The node's name in Kubernetes; otherwise the node among the objects that has one of the directory's addresses
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
+}
+
+const AUDIT_HELP: &str = "\
+Every address of every Service is walked through the rules: addresses that they do not know, other endpoints than those of the
+EndpointSlices, addresses that they refuse, and addresses that no Service has. Exit status: 0 nothing differs, 1 something
+does, 3 nothing could be compared, 2 any other error.
+
+  kubectl get services,endpointslices,nodes,pods -A -o yaml > objects.yaml
+  why-dropped audit --objects objects.yaml --node saved/node-1";
 
 /// Which objects, and which connections.
 #[derive(Debug, clap::Args)]

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod audit;
 mod batch;
 mod causes;
 mod collector;
@@ -51,6 +52,7 @@ async fn run(args: &Args) -> Result<u8, CliError> {
         Some(Command::Drops(filter)) => drops::run(args, filter).await,
         Some(Command::Nodes) => nodes::run(args).await,
         Some(Command::Policy(asked)) => policy::run(args, asked).await,
+        Some(Command::Audit(asked)) => audit::run(args, asked).await,
         Some(Command::Walk(asked)) => walk::run(args, asked),
         Some(Command::Causes) => causes::list(args),
         Some(Command::Explain { id }) => causes::explain(args, id),

@@ -1,6 +1,6 @@
 //! `why-dropped walk`: what the saved rules of a node do to a packet, offline.
 
-mod directory;
+pub mod directory;
 mod steps;
 
 use std::path::Path;

@@ -170,6 +170,48 @@ fn what_was_not_saved_is_a_gap_only_where_it_is_needed() {
     assert_eq!(v6["outcome"], "UNKNOWN", "no IPv6 rules were saved: {v6}");
 }
 
+/// What the saved rules were written for, but for one endpoint that came and a Service that went.
+const OBJECTS: &str = r"
+apiVersion: v1
+kind: Service
+metadata: {name: api, namespace: shop}
+spec: {clusterIP: 10.96.12.7, selector: {app: api}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: late, namespace: shop}
+spec: {clusterIP: 10.96.12.9, selector: {app: late}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: api-1, namespace: shop, labels: {kubernetes.io/service-name: api}}
+addressType: IPv4
+endpoints: [{addresses: [10.244.1.14]}, {addresses: [10.244.2.15]}]
+ports: [{name: http, port: 8080, protocol: TCP}]
+---
+apiVersion: v1
+kind: Node
+metadata: {name: node-1}
+status: {addresses: [{type: InternalIP, address: 192.168.77.11}]}
+";
+
+#[test]
+fn rules_are_held_to_what_objects_want() {
+    let node = node();
+    let file = node.path().join("objects.yaml");
+    fs::write(&file, OBJECTS).expect("write");
+    let output = Command::new(env!("CARGO_BIN_EXE_why-dropped"))
+        .args(["audit", "--color", "never", "--node"])
+        .arg(node.path())
+        .arg("--objects")
+        .arg(&file)
+        .env("COLUMNS", "90")
+        .output()
+        .expect("the program runs");
+    assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+    insta::assert_snapshot!(out(&output));
+}
+
 #[test]
 fn mistakes_are_told_and_nothing_is_printed() {
     let node = node();

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod intent;
 mod names;
 pub mod nearest;
 mod problem;

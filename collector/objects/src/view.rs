@@ -280,6 +280,7 @@ fn endpoint(service: &Service, pod: &Pod, family: Family) -> Option<Endpoint> {
         terminating,
         pod: Some(pod.key().clone()),
         node: pod.node.clone(),
+        hinted: false,
     })
 }
 

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod case;
+pub mod drift;
 pub mod evidence;
 pub mod explanation;
 pub mod flow;

@@ -158,6 +158,7 @@ fn add(
             terminating: false,
             pod: Some(Key::new("shop", *pod)),
             node: Some(place(pod).1.into()),
+            hinted: false,
         })
         .collect();
     let slice_key = Key::new("shop", format!("{name}-1"));

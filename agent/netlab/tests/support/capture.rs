@@ -111,6 +111,7 @@ fn slice(item: &Value, meta: Meta) -> EndpointSlice {
                     terminating: condition("terminating", false),
                     pod: None,
                     node: endpoint["nodeName"].as_str().map(str::to_owned),
+                    hinted: false,
                 }
             })
             .collect(),

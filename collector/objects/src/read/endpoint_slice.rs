@@ -115,9 +115,10 @@ fn endpoint(fields: &Fields<'_>, kind: Option<AddressType>, namespace: &str) -> 
     });
     fields.check("nodeName", names::subdomain);
     fields.check("hostname", names::label);
-    if let Some(hints) = fields.unchecked_child("hints") {
-        check_hints(&hints, "forZones", names::label_value);
-        check_hints(&hints, "forNodes", names::subdomain);
+    let hints = fields.unchecked_child("hints");
+    if let Some(hints) = &hints {
+        check_hints(hints, "forZones", names::label_value);
+        check_hints(hints, "forNodes", names::subdomain);
     }
     Endpoint {
         addresses: addresses(fields, kind),
@@ -126,6 +127,7 @@ fn endpoint(fields: &Fields<'_>, kind: Option<AddressType>, namespace: &str) -> 
         terminating: condition("terminating").unwrap_or(false),
         pod,
         node: fields.text("nodeName").map(str::to_owned),
+        hinted: hints.is_some(),
     }
 }
 

@@ -57,8 +57,10 @@ pub(super) fn read(top: &Fields<'_>, input: Input<'_>) -> Option<Service> {
     if let Some(balancer) =
         top.unchecked_child("status").and_then(|status| status.unchecked_child("loadBalancer"))
     {
-        service.load_balancer_ips =
-            balancer.unchecked_objects("ingress").iter().filter_map(|entry| entry.address("ip")).collect();
+        let ingress = balancer.unchecked_objects("ingress");
+        service.load_balancer_ips = ingress.iter().filter_map(|entry| entry.address("ip")).collect();
+        let proxied = ingress.iter().filter(|entry| entry.text("ipMode") == Some("Proxy"));
+        service.load_balancer_proxied = proxied.filter_map(|entry| entry.address("ip")).collect();
     }
     Some(service)
 }

@@ -22,6 +22,9 @@ pub struct Endpoint {
     pub pod: Option<Key>,
     /// Its node.
     pub node: Option<String>,
+    /// Whether it is meant for some zones or nodes above others (`hints`); a proxy may then leave it out.
+    #[serde(default)]
+    pub hinted: bool,
 }
 
 /// A port of a slice.

@@ -87,6 +87,10 @@ pub struct Service {
     pub external_ips: Vec<IpAddr>,
     /// Addresses of `status.loadBalancer.ingress`.
     pub load_balancer_ips: Vec<IpAddr>,
+    /// Those of them that a load balancer keeps for itself (`ipMode: Proxy`, KEP-1860, Kubernetes 1.29): nodes have no rules
+    /// for them.
+    #[serde(default)]
+    pub load_balancer_proxied: Vec<IpAddr>,
     /// Whether unready pods are published as ready.
     pub publish_not_ready: bool,
     /// For traffic from inside.
