@@ -23,7 +23,6 @@ mod full;
 mod init;
 mod launch;
 pub mod light;
-pub mod make;
 pub mod manifest;
 mod network;
 mod nodes;

@@ -1,5 +1,5 @@
-//! Typed builders of the objects that tests and faults need: a namespace, pods with chosen listeners, Services, slices
-//! made by hand, policies.
+//! Typed builders of the objects that tests and faults need: namespaces, pods with chosen listeners, Deployments,
+//! Services, slices made by hand, policies.
 //!
 //! Each gives the JSON that [`Cluster::apply`](crate::Cluster::apply) takes. They know the fields that decide about
 //! connections and no others, and they check nothing: whether an object can be is the API server's to say.
@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-pub use pod::Pod;
+pub use pod::{Pod, ready};
 pub use policy::{Peer, Policy, Rule};
 pub use service::{Port, Service, Slice};
 
@@ -59,6 +59,24 @@ impl Namespace {
             "metadata": { "name": self.name, "labels": self.labels },
         })
     }
+}
+
+/// A Deployment whose pods have the label `app` with its name, and one declared TCP port.
+pub fn deployment(namespace: &str, name: &str, replicas: u32, port: u16) -> Value {
+    let labels = json!({ "app": name });
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": { "namespace": namespace, "name": name },
+        "spec": {
+            "replicas": replicas,
+            "selector": { "matchLabels": labels },
+            "template": {
+                "metadata": { "labels": labels },
+                "spec": { "containers": [{ "name": "main", "image": "lab", "ports": [{ "containerPort": port }] }] },
+            },
+        },
+    })
 }
 
 fn labels<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Labels {

@@ -1,5 +1,6 @@
 //! Servers that do not listen where they should, and pods that are cut off.
 
+use model::Protocol;
 use netlab::Listen;
 
 use super::journal::At;
@@ -45,11 +46,10 @@ pub const FAULTS: &[Fault] = &[
         probe: Probe { from: From::Pod("client"), to: To::Service("api", 53), how: How::Udp },
         world: |stage| {
             stage.usual_clients()?;
-            let server = stage.scene.server().declare(None, "UDP", 53);
-            stage.create(&server.listen(&Listen::on_all(53, "").udp()).object())?;
+            stage.create(&stage.scene.server().declare(None, Protocol::Udp, 53).object())?;
             stage.create(&stage.scene.service().port(Port::udp(53)).object())
         },
-        inject: |stage| stage.apply(&stage.scene.server().declare(None, "UDP", 53).object()),
+        inject: |stage| stage.apply(&stage.scene.server().declare(None, Protocol::Udp, 53).silent().object()),
         ..Fault::USUAL
     },
     Fault {
@@ -84,6 +84,5 @@ pub fn pod(stage: &Stage<'_>, name: &str) -> Pod {
 }
 
 fn listen(stage: &mut Stage<'_>, listen: &Listen) -> anyhow::Result<()> {
-    let server = stage.scene.server().declare(None, "TCP", SERVED).listen(listen);
-    stage.apply(&server.object())
+    stage.apply(&stage.scene.server().serve(SERVED).listen(listen).object())
 }

@@ -5,6 +5,7 @@
 
 use anyhow::Result;
 use ipnet::IpNet;
+use model::Protocol;
 use serde_json::json;
 
 use super::stage::SERVED;
@@ -70,8 +71,7 @@ pub const FAULTS: &[Fault] = &[
         probe: Probe { from: From::Pod("client"), to: To::Service("api", 53), how: How::Udp },
         world: |stage| {
             stage.usual_clients()?;
-            let server = stage.scene.server().declare(None, "UDP", 53);
-            stage.create(&server.listen(&netlab::Listen::on_all(53, "").udp()).object())?;
+            stage.create(&stage.scene.server().declare(None, Protocol::Udp, 53).object())?;
             stage.create(&stage.scene.service().port(Port::udp(53)).object())?;
             stage.create(&policy(stage).ingress(Rule::new().udp(53)).object())
         },
@@ -145,8 +145,7 @@ fn policy(stage: &Stage<'_>) -> Policy {
 /// The usual world, in which this is admitted to the server and nothing else. Its port is declared as `http`.
 fn admitted(stage: &Stage<'_>, rule: Rule) -> Result<()> {
     stage.usual_clients()?;
-    let server = stage.scene.server().declare(Some("http"), "TCP", SERVED);
-    stage.create(&server.listen(&netlab::Listen::on_all(SERVED, "")).object())?;
+    stage.create(&stage.scene.server().declare(Some("http"), Protocol::Tcp, SERVED).object())?;
     stage.create(&stage.scene.service().port(Scene::port()).object())?;
     stage.create(&policy(stage).ingress(rule).object())
 }

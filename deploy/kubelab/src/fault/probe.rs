@@ -12,7 +12,6 @@ use tokio::net::TcpSocket;
 
 use super::stage::Scene;
 use crate::api::Target;
-use crate::cli::netns_path;
 use crate::cluster::Cluster;
 
 /// How long an attempt takes at most that works. One before there are rules is remembered by the connection tracking and
@@ -169,7 +168,7 @@ impl Probe {
         Ok(match self.from {
             From::Pod(name) => cluster.pod(&scene.key(name))?.netns,
             From::OtherPod(name) => cluster.pod(&model::Key::new(scene.other(), name))?.netns,
-            From::Machine => Netns::at(netns_path(cluster.record(), "underlay")),
+            From::Machine => cluster.outside(),
         })
     }
 

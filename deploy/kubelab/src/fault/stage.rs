@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 
 use super::journal::{At, Back, Journal, run};
 use crate::api::Target;
-use crate::cli::netns_path;
 use crate::cluster::{self, Cluster};
 use crate::control::Request;
 use crate::manifest::{Namespace, Pod, Port, Service};
@@ -62,7 +61,7 @@ impl Scene {
         let first = record.nodes.first().context("a cluster has a node")?;
         let second = record.nodes.get(1).unwrap_or(first);
         let address = first.address;
-        let machine = Netns::at(netns_path(record, "underlay")).enter(move || {
+        let machine = cluster.outside().enter(move || {
             // Nothing is sent: connecting a datagram socket only looks up the way, and with it the own address.
             let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
             socket.connect((address, 9))?;

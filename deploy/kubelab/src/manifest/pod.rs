@@ -2,33 +2,33 @@
 
 use std::net::IpAddr;
 
-use model::Key;
+use model::{Key, Protocol};
 use netlab::Listen;
 use serde_json::{Map, Value, json};
 
 use super::Labels;
 use crate::light::{LISTEN, STATUS};
 
-/// A pod with one container. It listens on nothing and declares no port until told otherwise, and is ready.
+/// A pod with one container, ready. It listens on the ports it declares until told otherwise, and declares none.
 #[derive(Clone, Debug)]
 pub struct Pod {
     key: Key,
     node: Option<String>,
     labels: Labels,
-    listeners: Vec<String>,
+    listeners: Option<Vec<String>>,
     ports: Vec<Value>,
     host_network: bool,
     status: Map<String, Value>,
 }
 
 impl Pod {
-    /// A pod that listens on nothing. Without a node the scheduler chooses one.
+    /// A pod without ports. Without a node the scheduler chooses one.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self {
             key: Key::new(namespace.into(), name.into()),
             node: None,
             labels: Labels::new(),
-            listeners: Vec::new(),
+            listeners: None,
             ports: Vec::new(),
             host_network: false,
             status: Map::new(),
@@ -54,30 +54,31 @@ impl Pod {
         self
     }
 
-    /// With a listener: port, address, family, queue, protocol, all as `Listen` has them. It answers with the pod's name.
+    /// Listening here, and not on the declared ports: port, address, family, queue, protocol, all as `Listen` has them. It
+    /// answers with the pod's name.
     #[must_use]
     pub fn listen(mut self, listen: &Listen) -> Self {
-        self.listeners.push(listen.to_string());
+        self.listeners.get_or_insert_default().push(listen.to_string());
         self
     }
 
-    /// Declares a TCP port and listens on it at every address, as a usual server does.
-    #[must_use]
-    pub fn serve(self, port: u16) -> Self {
-        self.declare(None, "TCP", port).listen(&Listen::on_all(port, ""))
-    }
-
-    /// Listens on nothing, whatever was said before; declared ports stay declared.
+    /// Listening on nothing, whatever was said before; declared ports stay declared.
     #[must_use]
     pub fn silent(mut self) -> Self {
-        self.listeners.clear();
+        self.listeners = Some(Vec::new());
         self
     }
 
-    /// Declares a port of the container, which opens nothing.
+    /// Declares a TCP port without a name.
     #[must_use]
-    pub fn declare(mut self, name: Option<&str>, protocol: &str, port: u16) -> Self {
-        let mut declared = json!({ "containerPort": port, "protocol": protocol });
+    pub fn serve(self, port: u16) -> Self {
+        self.declare(None, Protocol::Tcp, port)
+    }
+
+    /// Declares a port of the container.
+    #[must_use]
+    pub fn declare(mut self, name: Option<&str>, protocol: Protocol, port: u16) -> Self {
+        let mut declared = json!({ "containerPort": port, "protocol": protocol.upper() });
         if let Some(name) = name {
             declared["name"] = name.into();
         }
@@ -109,19 +110,7 @@ impl Pod {
     /// Running, but its readiness probe fails.
     #[must_use]
     pub fn not_ready(self) -> Self {
-        let unready = json!({
-            "status": "False", "reason": "ContainersNotReady", "message": "containers with unready status: [main]",
-            "lastTransitionTime": "2026-01-01T00:00:00Z",
-        });
-        let conditions: Vec<Value> = ["Ready", "ContainersReady"]
-            .into_iter()
-            .map(|kind| {
-                let mut condition = unready.clone();
-                condition["type"] = kind.into();
-                condition
-            })
-            .collect();
-        self.status("conditions", conditions.into())
+        self.status("conditions", unready())
     }
 
     /// With a field of the status that differs from a healthy pod's.
@@ -133,8 +122,11 @@ impl Pod {
 
     /// The object.
     pub fn object(&self) -> Value {
-        let listen = if self.listeners.is_empty() { "none".to_owned() } else { self.listeners.join(" ") };
-        let mut annotations = Map::from_iter([(LISTEN.to_owned(), Value::from(listen))]);
+        let mut annotations = Map::new();
+        if let Some(listeners) = &self.listeners {
+            let text = if listeners.is_empty() { "none".to_owned() } else { listeners.join(" ") };
+            annotations.insert(LISTEN.to_owned(), text.into());
+        }
         if !self.status.is_empty() {
             annotations.insert(STATUS.to_owned(), Value::Object(self.status.clone()).to_string().into());
         }
@@ -161,16 +153,36 @@ impl Pod {
     }
 }
 
+/// What makes a running pod of a light cluster ready, or not: a patch of the pod.
+pub fn ready(ready: bool) -> Value {
+    let status = if ready { Value::Null } else { json!({ "conditions": unready() }).to_string().into() };
+    json!({ "metadata": { "annotations": { STATUS: status } } })
+}
+
+/// The conditions that a kubelet writes when a readiness probe fails.
+fn unready() -> Value {
+    let condition = |kind: &str| {
+        json!({
+            "type": kind, "status": "False", "reason": "ContainersNotReady",
+            "message": "containers with unready status: [main]", "lastTransitionTime": "2026-01-01T00:00:00Z",
+        })
+    };
+    ["Ready", "ContainersReady"].into_iter().map(condition).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn listeners_and_status_become_annotations() {
-        let pod = Pod::new("shop", "api").serve(8080).listen(&Listen::on_loopback(9090, "")).not_ready();
+        let queue = Listen { backlog: 1, accept: false, ..Listen::on_all(9090, "") };
+        let pod = Pod::new("shop", "api").serve(8080);
+        assert_eq!(pod.object()["metadata"]["annotations"], json!({}));
+        let pod = pod.listen(&Listen::on_loopback(8080, "")).listen(&queue).not_ready();
         let object = pod.object();
         let annotations = &object["metadata"]["annotations"];
-        assert_eq!(annotations[LISTEN], "tcp:8080 tcp:127.0.0.1:9090");
+        assert_eq!(annotations[LISTEN], "tcp:127.0.0.1:8080 tcp:9090,backlog=1,deaf");
         let status: Value = serde_json::from_str(annotations[STATUS].as_str().unwrap()).unwrap();
         assert_eq!(status["conditions"][0]["type"], "Ready");
         assert_eq!(object["spec"]["containers"][0]["ports"][0]["containerPort"], 8080);

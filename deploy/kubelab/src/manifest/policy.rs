@@ -4,6 +4,7 @@ use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
 use super::{Labels, labels};
+use crate::api::Target;
 
 /// A NetworkPolicy. It isolates in the directions it says anything about.
 #[derive(Clone, Debug)]
@@ -71,6 +72,11 @@ impl Policy {
     pub fn egress(mut self, rule: Rule) -> Self {
         self.egress.get_or_insert_default().push(rule);
         self
+    }
+
+    /// For its removal.
+    pub fn target(&self) -> Target {
+        Target::new("networking.k8s.io/v1", "NetworkPolicy", Some(&self.namespace), &self.name)
     }
 
     /// The object.

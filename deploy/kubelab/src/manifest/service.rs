@@ -102,10 +102,10 @@ impl Service {
         self.field("loadBalancerSourceRanges", json!(ranges))
     }
 
-    /// In both families, IPv4 first.
+    /// With an address of each family that the cluster has.
     #[must_use]
-    pub fn dual_stack(self) -> Self {
-        self.field("ipFamilyPolicy", "RequireDualStack".into()).field("ipFamilies", json!(["IPv4", "IPv6"]))
+    pub fn all_families(self) -> Self {
+        self.field("ipFamilyPolicy", "PreferDualStack".into())
     }
 
     /// With any other field of the specification.

@@ -1,11 +1,14 @@
 //! The command: what it lists, what it refuses, and that one process undoes what another did.
 
-use anyhow::{Result, ensure};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail, ensure};
 use kubelab::Cluster;
 use kubelab::api::Target;
+use kubelab::control::{self, Request};
 use serde_json::Value;
 
-use crate::support::program::{run, succeed};
+use crate::support::program::{kubelab, run, succeed};
 
 pub fn check(cluster: &Cluster) -> Result<()> {
     let name = cluster.place().name().to_owned();
@@ -56,5 +59,33 @@ pub fn check(cluster: &Cluster) -> Result<()> {
     ensure!(in_force()?.is_empty());
     let (code, stdout, _) = fault(&["--undo"])?;
     ensure!(code == 0 && stdout.contains("no fault is in force"), "{code}: {stdout}");
+    killed(cluster, &name)
+}
+
+/// What a command did that was killed is undone as well, wherever it was.
+fn killed(cluster: &Cluster, name: &str) -> Result<()> {
+    let namespace = Target::new("v1", "Namespace", None, "fault-proxy-paused");
+    let pod = Target::new("v1", "Pod", Some("fault-proxy-paused"), "api-2");
+    for last in [&namespace, &pod] {
+        let mut child = kubelab(&["fault", "--name", name, "proxy-paused"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("start kubelab fault")?;
+        let seen = cluster.wait_for(&format!("it has made {last}"), |cluster| match cluster.get(last)? {
+            Some(object) if object["status"]["phase"] != "Terminating" => Ok(()),
+            other => bail!("there is {}", other.unwrap_or_default()),
+        });
+        // By its process number alone, and waited for on every path.
+        child.kill().and_then(|()| child.wait()).context("kill kubelab fault")?;
+        seen?;
+        let (code, _, stderr) = run(&["fault", "--name", name, "proxy-paused"])?;
+        ensure!(code == 2 && stderr.contains("or was begun"), "{code}: {stderr}");
+        let (code, stdout, stderr) = run(&["fault", "--name", name, "--undo"])?;
+        ensure!(code == 0 && stdout.contains("`proxy-paused` is undone"), "{code}: {stdout}{stderr}");
+        let states = control::ask(cluster.place(), &Request::Status)?;
+        let proxy = states.get("kube-proxy@node-1").map(|status| format!("{status:?}"));
+        ensure!(proxy.as_ref().is_some_and(|status| status.contains("Running")), "kube-proxy: {proxy:?}");
+    }
     Ok(())
 }

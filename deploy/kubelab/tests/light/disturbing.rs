@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
 use kubelab::ProxyMode;
-use kubelab::make::IngressPolicy;
+use kubelab::manifest::{Peer, Policy, Rule};
 use kubelab::spec::Enforcement;
-use model::Protocol::Tcp;
 use netlab::Netns;
 
 use crate::world::{Met, World};
@@ -39,8 +38,11 @@ pub fn policies_deny_admit_and_leave_nothing(world: &World<'_>) -> Result<()> {
     let before: Vec<BTreeSet<String>> =
         nodes.iter().map(|node| rules(node, spec.mode)).collect::<Result<_>>()?;
 
-    let deny = IngressPolicy::new(world.key("deny"), "app", "api");
-    let admit = IngressPolicy::new(world.key("admit"), "app", "api").admit("app", "friend", 8080, Tcp);
+    let namespace = world.key("").namespace;
+    let policy = |name: &str| Policy::new(&namespace, name).select("app", "api");
+    let deny = policy("deny").deny_ingress();
+    let friendly = Rule::new().peer(Peer::pods([("app", "friend")])).tcp(8080);
+    let admit = policy("admit").ingress(friendly);
     let direct = |pod: &kubelab::Pod| -> Vec<SocketAddr> {
         pod.addresses.iter().map(|address| SocketAddr::new(*address, 8080)).collect()
     };

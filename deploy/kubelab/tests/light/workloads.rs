@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
 use kubelab::api::Target;
-use kubelab::{Pod as Running, make};
+use kubelab::{Pod as Running, manifest};
 use model::Key;
 use netlab::Listen;
 use serde_json::json;
@@ -27,7 +27,7 @@ pub fn a_pod_that_is_not_ready_is_no_endpoint(world: &World<'_>) -> Result<()> {
         world.expect_answers(&client.netns, *address, &["one"])?;
     }
     let readiness = |name: &str, is: bool| {
-        world.cluster.patch(&Target::new("v1", "Pod", Some(&service.namespace), name), &make::ready(is))
+        world.cluster.patch(&Target::new("v1", "Pod", Some(&service.namespace), name), &manifest::ready(is))
     };
     readiness("two", true)?;
     world.cluster.wait_for_endpoints(&service, &ready(&[&one, &two]))?;
@@ -47,7 +47,7 @@ pub fn a_deployment_is_scaled_by_the_real_controllers(world: &World<'_>) -> Resu
     let client = world.start(&world.pod("client", "client", "node-1"))?;
     let key = world.key("web");
     let target = Target::new("apps/v1", "Deployment", Some(&key.namespace), &key.name);
-    world.cluster.apply(&make::deployment(&key, 1, 8080))?;
+    world.cluster.apply(&manifest::deployment(&key.namespace, &key.name, 1, 8080))?;
     world.cluster.apply(&world.service("web").object())?;
     let mut before: Vec<Running> = Vec::new();
     for replicas in [1, 3, 1] {

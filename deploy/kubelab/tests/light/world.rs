@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use kubelab::make::{self, Pod, Service};
+use kubelab::manifest::{Namespace, Pod, Port, Service};
 use kubelab::{Cluster, Pod as Running};
 use model::{Key, Protocol};
 use netlab::{ConnectOutcome, ConnectResult, Netns};
@@ -39,7 +39,7 @@ pub enum Met {
 impl<'a> World<'a> {
     /// Makes the namespace.
     pub fn new(cluster: &'a Cluster, namespace: &'a str) -> Result<Self> {
-        cluster.apply(&make::namespace(namespace))?;
+        cluster.apply(&Namespace::new(namespace).object())?;
         Ok(Self { cluster, namespace })
     }
 
@@ -49,17 +49,22 @@ impl<'a> World<'a> {
 
     /// A pod, not made yet, labelled with the application it belongs to.
     pub fn pod(&self, name: &str, app: &str, node: &str) -> Pod {
-        Pod::new(self.key(name)).label("app", app).on(node)
+        Pod::new(self.namespace, name).label("app", app).node(node)
     }
 
     /// A pod with a listener on TCP port 8080.
     pub fn server(&self, name: &str, app: &str, node: &str) -> Pod {
-        self.pod(name, app, node).port("web", 8080, Protocol::Tcp)
+        self.pod(name, app, node).declare(Some("web"), Protocol::Tcp, 8080)
     }
 
     /// A Service for an application, port 80, not made yet.
     pub fn service(&self, app: &str) -> Service {
-        Service::new(self.key(app), "app", app).port(80, 8080, Protocol::Tcp).all_families()
+        self.service_at(app, Port::tcp(80).to(8080))
+    }
+
+    /// The same with another port.
+    pub fn service_at(&self, app: &str, port: Port) -> Service {
+        Service::new(self.namespace, app).select("app", app).port(port).all_families()
     }
 
     /// Makes a pod and waits until it runs.
