@@ -60,7 +60,9 @@ pub fn text(answer: &str) -> String {
     for line in answer.lines() {
         let line = counts(&ages(&paths(line)));
         match lines.last_mut() {
-            Some(last) if line.ends_with(" ago") && !line.contains(" - ") && line.matches(' ').count() == 4 => {
+            Some(last)
+                if line.ends_with(" ago") && !line.contains(" - ") && line.matches(' ').count() == 4 =>
+            {
                 last.push_str(&line);
             }
             _ => lines.push(line),
