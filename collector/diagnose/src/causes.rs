@@ -3,6 +3,7 @@
 //! `cargo xtask new-cause NAME` adds the two lines of a new cause; `tests/catalogue.rs` says when they are missing.
 
 mod address_block_except;
+mod cluster_policy_denies;
 mod default_deny_egress;
 mod default_deny_ingress;
 mod forward_policy_drop;
@@ -55,6 +56,7 @@ macro_rules! cause {
 /// All causes.
 pub(crate) static ALL: &[Cause] = &[
     cause!(address_block_except),
+    cause!(cluster_policy_denies),
     cause!(default_deny_egress),
     cause!(default_deny_ingress),
     cause!(forward_policy_drop),

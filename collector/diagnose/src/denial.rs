@@ -7,9 +7,9 @@ pub(crate) mod kind;
 use model::explanation::{PolicyVerdict, Reason};
 use model::objects::Meta as ObjectMeta;
 use model::{Gap, Key, ObjectRef, Place, Stage, Timestamp, Verdict};
-use policy::{DetailedDirection, DetailedPolicy, Outcome, RuleMiss};
+use policy::{DecidedBy, DetailedDirection, DetailedPolicy, Outcome, PolicyKind, RuleMiss};
 
-use crate::facts::{Direction, Enforced, Facts, Stop};
+use crate::facts::{Direction, Enforced, Facts, Stop, open_to_others};
 use crate::ruling::{Finding, Meta, Ruling, Sure};
 use crate::words;
 
@@ -24,8 +24,17 @@ pub(crate) struct Denial<'a> {
     pub(crate) stops: Vec<Stop<'a>>,
 }
 
-/// Looks for denials of a kind. `Err` holds what to say where there is none to blame.
+/// Looks for denials by NetworkPolicies of a kind. `Err` holds what to say where there is none to blame.
 pub(crate) fn look<'a>(
+    facts: &Facts<'a>,
+    direction: Direction,
+    is_kind: impl Fn(&DetailedDirection) -> bool,
+) -> Result<Denial<'a>, Ruling> {
+    look_for(facts, direction, |found| found.decided_by == DecidedBy::NetworkPolicies && is_kind(found))
+}
+
+/// The same by any policies.
+pub(crate) fn look_for<'a>(
     facts: &Facts<'a>,
     direction: Direction,
     is_kind: impl Fn(&DetailedDirection) -> bool,
@@ -60,7 +69,7 @@ pub(crate) fn look<'a>(
             format!("whether {node} enforces {} policies", direction.word()),
             format!(
                 "{} deny this to {}, and the rules of {node} let it pass",
-                count(facts.isolating(way, direction).len()),
+                denying(facts, way, direction),
                 facts.ways[way].name()
             ),
         ))),
@@ -74,7 +83,7 @@ fn none(facts: &Facts<'_>, direction: Direction) -> Ruling {
     for (index, way) in facts.live_ways() {
         let Some(found) = facts.direction(index, direction) else { continue };
         isolated |= found.isolated;
-        if found.effect == PolicyVerdict::Unknown {
+        if found.evaluated == PolicyVerdict::Unknown {
             let doubt =
                 found.doubts.first().map_or_else(|| "it cannot be told".to_owned(), ToString::to_string);
             return Ruling::CannotTell(Gap::new(
@@ -104,6 +113,25 @@ fn end(facts: &Facts<'_>, direction: Direction, destination: String) -> String {
     }
 }
 
+/// `1 NetworkPolicy`, `ClusterNetworkPolicy lock-down`: what denies a way.
+pub(crate) fn denying(facts: &Facts<'_>, way: usize, direction: Direction) -> String {
+    let parts = facts.denying(way, direction);
+    if parts.iter().all(|part| part.kind == PolicyKind::NetworkPolicy) {
+        return count(parts.len());
+    }
+    let names: Vec<String> =
+        parts.iter().map(|part| format!("{} {}", part.kind.word(), part.policy)).collect();
+    words::list(&names, TOLD)
+}
+
+/// A policy, as answers name objects.
+pub(crate) fn object(part: &DetailedPolicy, field: &str) -> ObjectRef {
+    match part.kind {
+        PolicyKind::NetworkPolicy => ObjectRef::network_policy(&part.policy, field),
+        PolicyKind::Cluster(kind) => ObjectRef::cluster_policy(kind, &part.policy.name, field),
+    }
+}
+
 /// `1 policy`, `3 policies`.
 pub(crate) fn count(number: usize) -> String {
     words::count(number, "NetworkPolicy")
@@ -119,19 +147,8 @@ pub(crate) fn finding(
 ) -> Finding {
     let first = denial.ways.first().copied().unwrap_or_default();
     let way = &facts.ways[first];
-    let (place, verdict) = if let Some(stop) = denial.stops.first() {
-        (stop.place.clone(), stop.verdict())
-    } else {
-        let (node, stage) = match direction {
-            Direction::Egress => (facts.source.node, Stage::SourceNode),
-            Direction::Ingress if way.same_node => (way.node, Stage::SourceNode),
-            Direction::Ingress => (way.node, Stage::DestinationNode),
-        };
-        // Most engines drop; where the rules were not seen, silence is the likelier sight.
-        let place = node.map_or(Place::intent(stage), |node| Place::node(node, stage));
-        (place, Verdict::Dropped)
-    };
-    let sure = Sure::by(proof(facts, direction, denial));
+    let (place, verdict) = place(facts, direction, denial);
+    let sure = sure(facts, direction, denial);
     let governed = end(facts, direction, way.name());
     let isolating = facts.isolating(first, direction);
     let names: Vec<&str> = isolating.iter().map(|key| key.name.as_str()).collect();
@@ -152,14 +169,44 @@ pub(crate) fn finding(
     for key in &isolating {
         finding = finding.blame(ObjectRef::network_policy(key, &format!("spec.{}", direction.word())));
     }
-    if let Some(stop) = denial.stops.first()
-        && let Some(rule) = stop.rule()
-    {
-        let text =
-            format!("{} {} it by {} in {} {}", stop.node, stop.verb(), rule.owner, rule.table, rule.chain);
-        finding = finding.because(facts.rules(stop.node, stop.walk, text));
+    if let Some(reason) = enforced(facts, denial) {
+        finding = finding.because(reason);
     }
     finding
+}
+
+/// Proven by drops, likely without; where policies that are not evaluated may decide, a step less.
+pub(crate) fn sure(facts: &Facts<'_>, direction: Direction, denial: &Denial<'_>) -> Sure {
+    let others = |way: &usize| facts.direction(*way, direction).is_some_and(open_to_others);
+    match (proof(facts, direction, denial), denial.ways.iter().any(others)) {
+        (proof, false) => Sure::by(proof),
+        (Some(_), true) => Sure::Likely,
+        (None, true) => Sure::Possible,
+    }
+}
+
+/// Where a denial is enforced, and how it ends the connection.
+pub(crate) fn place(facts: &Facts<'_>, direction: Direction, denial: &Denial<'_>) -> (Place, Verdict) {
+    if let Some(stop) = denial.stops.first() {
+        return (stop.place.clone(), stop.verdict());
+    }
+    let way = &facts.ways[denial.ways.first().copied().unwrap_or_default()];
+    let (node, stage) = match direction {
+        Direction::Egress => (facts.source.node, Stage::SourceNode),
+        Direction::Ingress if way.same_node => (way.node, Stage::SourceNode),
+        Direction::Ingress => (way.node, Stage::DestinationNode),
+    };
+    // Most engines drop; where the rules were not seen, silence is the likelier sight.
+    let place = node.map_or(Place::intent(stage), |node| Place::node(node, stage));
+    (place, Verdict::Dropped)
+}
+
+/// What the enforcing rule does, as a reason.
+pub(crate) fn enforced(facts: &Facts<'_>, denial: &Denial<'_>) -> Option<Reason> {
+    let stop = denial.stops.first()?;
+    let rule = stop.rule()?;
+    let text = format!("{} {} it by {} in {} {}", stop.node, stop.verb(), rule.owner, rule.table, rule.chain);
+    Some(facts.rules(stop.node, stop.walk, text))
 }
 
 /// Why each policy does not admit.
@@ -192,7 +239,8 @@ fn proof(facts: &Facts<'_>, direction: Direction, denial: &Denial<'_>) -> Option
                 Direction::Egress => return true,
                 Direction::Ingress => Direction::Egress,
             };
-            let both = facts.direction(way, other).is_some_and(|found| found.effect == PolicyVerdict::Deny);
+            let both =
+                facts.direction(way, other).is_some_and(|found| found.evaluated == PolicyVerdict::Deny);
             !(facts.ways[way].same_node && both)
         })
         .cloned()
@@ -206,9 +254,15 @@ fn policies_changed(facts: &Facts<'_>, ways: &[usize], direction: Direction) -> 
     let objects = &facts.case.objects;
     let policies = ways
         .iter()
-        .flat_map(|way| facts.isolating(*way, direction))
-        .filter_map(|key| objects.policies.get(&key))
-        .map(|policy| &policy.meta);
+        .filter_map(|way| facts.direction(*way, direction))
+        .flat_map(DetailedDirection::all)
+        .filter_map(|part| match part.kind {
+            PolicyKind::NetworkPolicy => objects.policies.get(&part.policy).map(|policy| &policy.meta),
+            PolicyKind::Cluster(kind) => {
+                let key = (kind, part.policy.name.clone());
+                objects.cluster_policies.get(&key).map(|policy| &policy.meta)
+            }
+        });
     let namespaces = ways
         .iter()
         .filter_map(|way| facts.ways[*way].pod)

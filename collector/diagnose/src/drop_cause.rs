@@ -209,6 +209,9 @@ fn around(objects: &ObjectSet, question: &Question) -> ObjectSet {
         current_at: objects.current_at,
         coverage: objects.coverage,
         nodes: objects.nodes.clone(),
+        // About pods anywhere.
+        cluster_policies: objects.cluster_policies.clone(),
+        other_policies: objects.other_policies.clone(),
         gaps: objects.gaps.clone(),
         ..ObjectSet::default()
     };

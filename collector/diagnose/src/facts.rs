@@ -32,7 +32,7 @@ pub use drops::{Proof, RuleNow, SeenDrop};
 pub use intended::Intended;
 pub use listening::Listening;
 pub use owners::is_policy_engine;
-pub use policy::{Direction, Enforced};
+pub use policy::{Direction, Enforced, open_to_others};
 pub use refusal::Refusal;
 pub use refused::Refused;
 pub use source::SourceFacts;

@@ -2,8 +2,9 @@
 //!
 //! Each is said once. Gaps that do not bear on the question stay out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use model::objects::Power;
 use model::{Family, Gap};
 
 use crate::facts::{Facts, NOT_LIVE, Target};
@@ -28,6 +29,7 @@ pub(crate) fn gaps(facts: &Facts<'_>, cannot_tell: Vec<Gap>) -> Vec<Gap> {
     all.extend(walk_gaps(facts));
     all.extend(case.gaps.iter().cloned());
     all.extend(case.objects.gaps.iter().cloned());
+    all.extend(other_policies(facts));
     all.extend(names(facts));
     all.extend(families(facts));
     all.extend(losses(facts));
@@ -65,6 +67,38 @@ fn walk_gaps(facts: &Facts<'_>) -> Vec<Gap> {
     let walks = facts.attempts.iter().filter_map(|attempt| attempt.walk.as_ref().ok());
     let arrivals = facts.live_ways().filter_map(|(_, way)| way.arrival.as_ref().ok());
     walks.chain(arrivals).flat_map(|walk| walk.gaps.iter().cloned()).collect()
+}
+
+/// Policies of kinds that are not evaluated and may be about either end, by kind.
+fn other_policies(facts: &Facts<'_>) -> Vec<Gap> {
+    let ends: Vec<(&str, &BTreeMap<String, String>)> = facts
+        .source
+        .pod
+        .into_iter()
+        .chain(facts.live_ways().filter_map(|(_, way)| way.pod))
+        .map(|pod| (pod.key().namespace.as_str(), pod.labels()))
+        .collect();
+    let mut kinds: BTreeMap<&str, (Vec<String>, Power)> = BTreeMap::new();
+    for ((kind, key), policy) in &facts.case.objects.other_policies {
+        if ends.iter().any(|(namespace, labels)| policy.may_govern(namespace, labels)) {
+            let (names, power) = kinds.entry(kind).or_insert((Vec::new(), Power::Elsewhere));
+            names.push(key.to_string());
+            *power = (*power).max(policy.power);
+        }
+    }
+    kinds
+        .into_iter()
+        .map(|(kind, (names, power))| {
+            let why = match power {
+                Power::Elsewhere => {
+                    "policies of this kind are not evaluated; they should change nothing here"
+                }
+                Power::Restricts => "policies of this kind are not evaluated and may deny it",
+                Power::Overrides => "policies of this kind are not evaluated and may admit or deny it",
+            };
+            Gap::new(format!("{kind} {}", words::list(&names, TOLD)), why)
+        })
+        .collect()
 }
 
 /// What a name resolves to where no rule translates it: DNS is not asked.

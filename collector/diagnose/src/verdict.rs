@@ -8,7 +8,7 @@ use model::explanation::PolicyVerdict;
 use model::objects::ServiceType;
 use model::{Basis, Certainty, Effect, Gap, Protocol, Verdict};
 
-use crate::facts::{Attempt, Direction, Facts, Listening, NOT_LIVE, silence};
+use crate::facts::{Attempt, Direction, Facts, Listening, NOT_LIVE, open_to_others, silence};
 use crate::predicted;
 use crate::ruling::{Finding, Touches};
 use crate::words;
@@ -289,6 +289,12 @@ fn undecided(facts: &Facts<'_>, index: usize, way: &crate::facts::Way<'_>) -> Op
                 facts.source.name,
                 way.name()
             )),
+            // Where rules were walked, those of whatever enforces the other policies were among them.
+            PolicyVerdict::Unknown
+                if facts.case.live && found.evaluated == PolicyVerdict::Allow && open_to_others(found) =>
+            {
+                None
+            }
             PolicyVerdict::Unknown => {
                 let doubt = found.doubts.first().map(|doubt| format!(": {doubt}")).unwrap_or_default();
                 Some(format!("what the {} policies say cannot be told{doubt}", direction.word()))

@@ -62,12 +62,8 @@ fn connection(number: u32, pods: u32) -> Connection {
     let src = number * 7919 % pods;
     let near = src / PODS_PER_NAMESPACE * PODS_PER_NAMESPACE + number * 31 % PODS_PER_NAMESPACE;
     let dst = if number.is_multiple_of(3) { number * 104_729 % pods } else { near };
-    Connection {
-        src: End::Pod(key(src)),
-        dst: End::Pod(key(dst)),
-        port: if number.is_multiple_of(2) { 8080 } else { 9090 },
-        protocol: Protocol::Tcp,
-    }
+    let port = if number.is_multiple_of(2) { 8080 } else { 9090 };
+    Connection::direct(End::Pod(key(src)), End::Pod(key(dst)), port, Protocol::Tcp)
 }
 
 fn key(pod: u32) -> Key {

@@ -13,37 +13,44 @@ impl From<Detailed> for PolicyAnswer {
 }
 
 impl From<DetailedDirection> for DirectionVerdict {
-    /// For an allowance the policies that admit, otherwise all that isolate.
+    /// For an allowance the policies that admit, otherwise all that select the pod, in the order they are asked.
     fn from(direction: DetailedDirection) -> Self {
-        let DetailedDirection { effect, isolated, policies, .. } = direction;
+        let DetailedDirection { effect, isolated, policies, mut cluster, before, .. } = direction;
+        let baseline = cluster.split_off(before.min(cluster.len()));
+        let all = cluster.into_iter().chain(policies).chain(baseline);
         let allowed = effect == PolicyVerdict::Allow;
-        let telling = |policy: &DetailedPolicy| !allowed || matches!(policy.outcome, Outcome::Allows(_));
-        Self { effect, isolated, policies: policies.into_iter().filter(telling).map(part).collect() }
+        let admits = |policy: &DetailedPolicy| policy.asked && matches!(policy.outcome, Outcome::Allows(_));
+        Self {
+            effect,
+            isolated,
+            policies: all.filter(|policy| !allowed || admits(policy)).map(part).collect(),
+        }
     }
 }
 
 fn part(policy: DetailedPolicy) -> PolicyPart {
-    let nearest = policy.nearest;
+    let DetailedPolicy { kind, policy: key, outcome, nearest, doubts, says, asked } = policy;
     let mismatch = match &nearest {
         Some(miss) if miss.admits_peer => PolicyEffect::PortMismatch,
         _ => PolicyEffect::PeerMismatch,
     };
-    let (effect, rule) = match policy.outcome {
+    let (effect, rule) = match outcome {
         Outcome::Allows(rule) => (PolicyEffect::Allows, Some(rule)),
+        Outcome::Denies(rule) => (PolicyEffect::Denies, Some(rule)),
+        Outcome::Passes(rule) => (PolicyEffect::Passes, Some(rule)),
         Outcome::NoRules => (PolicyEffect::NoRules, None),
         Outcome::PeerMismatch => (PolicyEffect::PeerMismatch, nearest.as_ref().map(|miss| miss.rule)),
         Outcome::PortMismatch => (PolicyEffect::PortMismatch, nearest.as_ref().map(|miss| miss.rule)),
         Outcome::Unknown => (mismatch, nearest.as_ref().map(|miss| miss.rule)),
     };
-    let near_miss = match policy.outcome {
-        Outcome::Unknown => words::cannot_tell(&policy.doubts),
+    let mut near_miss = match outcome {
+        Outcome::Unknown => words::cannot_tell(&doubts),
+        Outcome::Denies(_) | Outcome::Passes(_) => says,
         _ => nearest.map(|miss| miss.text).unwrap_or_default(),
     };
-    PolicyPart {
-        kind: "NetworkPolicy".to_owned(),
-        policy: policy.policy.to_string(),
-        effect,
-        rule,
-        near_miss,
+    if !asked {
+        let behind = "not asked: another policy decides before";
+        near_miss = if near_miss.is_empty() { behind.to_owned() } else { format!("{near_miss}; {behind}") };
     }
+    PolicyPart { kind: kind.word().to_owned(), policy: key.to_string(), effect, rule, near_miss }
 }

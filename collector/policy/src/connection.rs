@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
+use model::Protocol;
 use model::objects::{Key, Node, Pod};
-use model::{Family, Protocol};
 
 /// One end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,7 +28,7 @@ pub enum End {
     },
 }
 
-/// A connection between two ends.
+/// A connection between two ends. Replies belong to it: what it allows, its replies are allowed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Connection {
     /// Who connects.
@@ -39,6 +39,15 @@ pub struct Connection {
     pub port: u16,
     /// With which protocol.
     pub protocol: Protocol,
+    /// Whether a Service led there. Only that of a pod to itself is judged otherwise then: it leaves the pod.
+    pub by_service: bool,
+}
+
+impl Connection {
+    /// A connection straight to its destination.
+    pub const fn direct(src: End, dst: End, port: u16, protocol: Protocol) -> Self {
+        Self { src, dst, port, protocol, by_service: false }
+    }
 }
 
 /// What is known of one end.
@@ -78,12 +87,17 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The pod with its own network namespace that policies govern; a pod on the host network is not one.
+    /// The pod that an end is.
     pub(crate) const fn pod(&self) -> Option<&'a Pod> {
         match self {
             View::Pod(pod) => Some(pod),
             _ => None,
         }
+    }
+
+    /// The pod on the host network that an end is.
+    pub(crate) fn host_pod(&self) -> Option<&'a Pod> {
+        self.pod().filter(|pod| pod.host_network)
     }
 
     /// The node an end is, or shares the network of.
@@ -98,14 +112,6 @@ impl<'a> View<'a> {
     /// The node an end runs on.
     pub(crate) fn runs_on(&self) -> Option<&'a str> {
         self.pod().filter(|pod| !pod.host_network).and_then(|pod| pod.node.as_deref())
-    }
-
-    /// The addresses that can be used with the other end: those of families it has too.
-    pub(crate) fn usable(&self, other: &View<'_>) -> impl Iterator<Item = IpAddr> {
-        let theirs = other.addresses();
-        self.addresses().iter().copied().filter(move |own| {
-            theirs.is_empty() || theirs.iter().any(|their| Family::of(*their) == Family::of(*own))
-        })
     }
 
     /// The name used in sentences.

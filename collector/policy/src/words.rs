@@ -2,45 +2,135 @@
 //!
 //! Names in objects are checked for their syntax, but label values of a file may be anything; they are escaped.
 
+mod doubt;
+
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
 use model::Protocol;
-use model::objects::{Key, Peer, PolicyPort, PolicyPortSpec, Selector};
+use model::objects::{Action, ClusterRule, PolicyPortSpec, Selector};
 
 use crate::connection::View;
-use crate::detail::{Doubt, LabelMiss, NearMiss, Note};
+use crate::detail::{LabelMiss, NearMiss};
 use crate::matching::{Direction, Question};
+use crate::rule::{AnyPeer, AnyPort, Rule, Spaces};
 
-/// What a peer admits: `pods with role=allowed-client in any namespace with name=web`.
-pub(crate) fn peer(out: &mut String, peer: &Peer, policy: &Key, direction: Direction) {
+pub(crate) use doubt::cannot_tell;
+
+/// What a rule does with what it matches.
+pub(crate) const fn verb(rule: Rule<'_>) -> &'static str {
+    match rule {
+        Rule::Network { .. } => "admits",
+        Rule::Cluster(rule) => match rule.action {
+            Action::Accept => "admits",
+            Action::Deny => "denies",
+            Action::Pass => "passes on",
+        },
+    }
+}
+
+/// What a rule of a cluster-wide policy that matches says: `rule 2 (no-web) denies all pods in any namespace with
+/// team=web on 80/tcp`.
+pub(crate) fn says(question: &Question<'_, '_>, number: u32, rule: &ClusterRule) -> String {
+    let mut out = String::with_capacity(128);
+    let _ = write!(out, "rule {number}");
+    if !rule.name.is_empty() {
+        let _ = write!(out, " ({})", Escaped(&rule.name));
+    }
+    let rule = Rule::Cluster(rule);
+    let _ = write!(out, " {} ", verb(rule));
+    let matching = rule.peers().find(|peer| question.peer(*peer) == crate::matching::Truth::Yes);
+    if let Some(matching) = matching.or_else(|| rule.peers().next()) {
+        peer(&mut out, question, matching);
+    }
+    if rule.port_count() > 0 {
+        out.push_str(" on ");
+        ports(&mut out, rule);
+    }
+    out
+}
+
+/// What a peer means: `pods with role=allowed-client in any namespace with name=web`.
+pub(crate) fn peer(out: &mut String, question: &Question<'_, '_>, peer: AnyPeer<'_>) {
     let _ = match peer {
-        Peer::Pods { namespaces, pods } => {
-            let _ = match pods.as_ref().filter(|selector| !selector.requirements.is_empty()) {
-                Some(selector) => write!(out, "pods with {}", Shown(selector)),
-                None => write!(out, "all pods"),
-            };
-            match namespaces {
-                None => write!(out, " in {}", policy.namespace),
-                Some(selector) if selector.requirements.is_empty() => write!(out, " in any namespace"),
-                Some(selector) => write!(out, " in any namespace with {}", Shown(selector)),
+        AnyPeer::Pods { spaces, pods, .. } => {
+            match pods.filter(|selector| !selector.requirements.is_empty()) {
+                Some(selector) => {
+                    out.push_str("pods with ");
+                    shown(out, selector);
+                }
+                None => out.push_str("all pods"),
             }
+            space(out, question, spaces)
         }
-        Peer::Block(block) => {
-            let word = match direction {
-                Direction::Ingress => "sources",
-                Direction::Egress => "destinations",
-            };
-            let _ = write!(out, "{word} in {}", block.cidr);
-            let mut holes = block.except.iter().enumerate();
+        AnyPeer::Block { cidr, except } => {
+            let _ = write!(out, "{} in {cidr}", sides(question.direction));
+            let mut holes = except.iter().enumerate();
             holes.try_for_each(|(index, hole)| {
                 write!(out, "{} {hole}", if index == 0 { " except" } else { "," })
             })
         }
+        AnyPeer::Networks(networks) => {
+            let _ = write!(out, "{} in ", sides(question.direction));
+            listed(out, networks.iter())
+        }
+        AnyPeer::Nodes(selector) if selector.requirements.is_empty() => write!(out, "all nodes"),
+        AnyPeer::Nodes(selector) => {
+            out.push_str("nodes with ");
+            shown(out, selector);
+            Ok(())
+        }
+        AnyPeer::Names(names) => {
+            out.push_str("destinations named ");
+            listed(out, names.iter().map(|name| Escaped(name)))
+        }
     };
 }
 
+fn space(out: &mut String, question: &Question<'_, '_>, spaces: Spaces<'_>) -> fmt::Result {
+    match spaces {
+        Spaces::Own(own) => {
+            out.push_str(" in ");
+            out.push_str(own);
+        }
+        Spaces::Selected(selector) if selector.requirements.is_empty() => out.push_str(" in any namespace"),
+        Spaces::Selected(selector) => {
+            out.push_str(" in any namespace with ");
+            shown(out, selector);
+        }
+        Spaces::Same(keys) | Spaces::NotSame(keys) => {
+            let own = question.subject.namespace().unwrap_or_default();
+            let same = matches!(spaces, Spaces::Same(_));
+            out.push_str(if same { " in namespaces with the same " } else { " in namespaces with another " });
+            listed(out, keys.iter().map(|key| Escaped(key)))?;
+            write!(out, " {} {own}", if same { "as" } else { "than" })?;
+        }
+    }
+    Ok(())
+}
+
+const fn sides(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Ingress => "sources",
+        Direction::Egress => "destinations",
+    }
+}
+
+/// A few of a list, the rest counted.
+fn listed<T: fmt::Display>(out: &mut String, items: impl ExactSizeIterator<Item = T>) -> fmt::Result {
+    const LISTED: usize = 6;
+    let more = items.len().saturating_sub(LISTED);
+    for (index, item) in items.take(LISTED).enumerate() {
+        write!(out, "{}{item}", if index == 0 { "" } else { ", " })?;
+    }
+    if more > 0 { write!(out, ", {more} more") } else { Ok(()) }
+}
+
 /// A selector as selectors are written, escaped.
+fn shown(out: &mut String, selector: &Selector) {
+    let _ = write!(out, "{}", Shown(selector));
+}
+
 struct Shown<'s>(&'s Selector);
 
 impl fmt::Display for Shown<'_> {
@@ -74,27 +164,28 @@ impl fmt::Write for Escaping<'_, '_> {
 }
 
 /// A list of ports: `80/tcp, http/tcp, 8000-8080/udp`.
-pub(crate) fn ports(out: &mut String, ports: &[PolicyPort]) {
+pub(crate) fn ports(out: &mut String, rule: Rule<'_>) {
     const LISTED: usize = 6;
-    for (index, entry) in ports.iter().take(LISTED).enumerate() {
+    for (index, entry) in rule.ports().take(LISTED).enumerate() {
         out.push_str(if index == 0 { "" } else { ", " });
         port(out, entry);
     }
-    if ports.len() > LISTED {
-        let _ = write!(out, ", {} more", ports.len() - LISTED);
+    if rule.port_count() > LISTED {
+        let _ = write!(out, ", {} more", rule.port_count() - LISTED);
     }
 }
 
-fn port(out: &mut String, entry: &PolicyPort) {
-    let protocol = entry.protocol;
-    let _ = match &entry.ports {
-        PolicyPortSpec::All => write!(out, "any port/{protocol}"),
-        PolicyPortSpec::Range(range) if range.first == range.last => {
-            write!(out, "{}/{protocol}", range.first)
-        }
-        PolicyPortSpec::Range(range) => write!(out, "{}-{}/{protocol}", range.first, range.last),
-        PolicyPortSpec::Name(name) => write!(out, "{}/{protocol}", Escaped(name)),
+fn port(out: &mut String, entry: AnyPort<'_>) {
+    let _ = match entry.ports {
+        PolicyPortSpec::All => write!(out, "any port"),
+        PolicyPortSpec::Range(range) if range.first == range.last => write!(out, "{}", range.first),
+        PolicyPortSpec::Range(range) => write!(out, "{}-{}", range.first, range.last),
+        PolicyPortSpec::Name(name) => write!(out, "{}", Escaped(name)),
     };
+    if let Some(protocol) = entry.protocol {
+        out.push('/');
+        out.push_str(protocol.lower());
+    }
 }
 
 /// Misses in one clause each.
@@ -130,6 +221,30 @@ fn clause(out: &mut String, question: &Question<'_, '_>, miss: &NearMiss) -> fmt
         }
         NearMiss::OtherNamespace { actual, .. } => write!(out, "{peer} is in {actual}"),
         NearMiss::NotAPod { .. } => write!(out, "{peer} is not a pod"),
+        NearMiss::OnHostNetwork { .. } => {
+            write!(out, "{peer} is on the host network, which such rules never mean")
+        }
+        NearMiss::SubjectLabel { namespace, key, same, own, actual, .. } => {
+            let key = Escaped(key);
+            match (actual, own) {
+                (None, _) => write!(out, "namespace {namespace} has no label {key}"),
+                (Some(actual), Some(own)) if *same => {
+                    write!(out, "namespace {namespace} has {key}={}, not {}", Escaped(actual), Escaped(own))
+                }
+                (Some(actual), None) if *same => {
+                    write!(out, "namespace {namespace} has {key}={}, the other has none", Escaped(actual))
+                }
+                (Some(actual), _) => {
+                    write!(out, "namespace {namespace} has {key}={} as well", Escaped(actual))
+                }
+            }
+        }
+        NearMiss::NotANode { .. } => write!(out, "{peer} is not a node"),
+        NearMiss::NodeLabels { node, unmet, .. } => {
+            write!(out, "node {node}")?;
+            labels(out, unmet)
+        }
+        NearMiss::NotByName { .. } => write!(out, "{peer} is taken to have none of these names"),
         NearMiss::OutsideBlock { address, .. } => write!(out, "{} is outside", At(peer, *address)),
         NearMiss::InsideExcept { except, address, .. } => {
             write!(out, "{} is in the exception {except}", At(peer, *address))
@@ -192,73 +307,4 @@ fn labels(out: &mut String, unmet: &[LabelMiss]) -> fmt::Result {
         }
     }
     Ok(())
-}
-
-/// Why a policy's part cannot be told.
-pub(crate) fn cannot_tell(doubts: &[Doubt]) -> String {
-    let mut clauses: Vec<String> = Vec::new();
-    for doubt in doubts {
-        let clause = doubt.to_string();
-        if !clauses.contains(&clause) {
-            clauses.push(clause);
-        }
-    }
-    format!("cannot be told: {}", clauses.join("; "))
-}
-
-impl fmt::Display for Doubt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::PoliciesNotRead => f.write_str("the NetworkPolicies were not read"),
-            Self::NoSuchPod(key) => write!(f, "the objects hold no pod {key}"),
-            Self::NoSuchNamespace(name) => {
-                write!(f, "the labels of namespace {name} matter, and the objects do not hold it")
-            }
-            Self::Finished(key) => write!(f, "pod {key} has ended"),
-            Self::NoAddress(word) => write!(f, "{word} has no known address"),
-            Self::HostNetwork(key) => write!(
-                f,
-                "pod {key} is on the host network, where the meaning of policies is left to the network plugin"
-            ),
-            Self::MaybeTranslated(address) => {
-                write!(f, "{address} may be translated to another source address on the way in")
-            }
-            Self::NodeAddress(name) => write!(f, "node {name} may use an address of its pod range"),
-            Self::EitherFamily(word) => {
-                write!(f, "{word} has IPv4 and IPv6 addresses, and only one of them is admitted")
-            }
-            Self::ServiceAddress(address) => {
-                write!(f, "{address} belongs to a Service; policies see the pod behind it")
-            }
-            Self::Unread { policy, fields } => {
-                write!(f, "NetworkPolicy {policy} has fields that are not understood: {}", fields.join(", "))
-            }
-        }
-    }
-}
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BlockMatchesPod { policy, cidr, pod } => write!(
-                f,
-                "NetworkPolicy {policy} admits {pod} by its address block {cidr}; some network plugins do not match \
-                 pods by address"
-            ),
-            Self::BlockMatchesNode { policy, cidr, node } => write!(
-                f,
-                "NetworkPolicy {policy} admits node {node} by its address block {cidr}; some network plugins do not \
-                 match nodes by address"
-            ),
-            Self::BlockMatchesClient { policy, cidr, address } => write!(
-                f,
-                "NetworkPolicy {policy} admits {address} by its address block {cidr}; a source address translated \
-                 on the way in would not match"
-            ),
-            Self::OwnNode { node } => {
-                write!(f, "traffic between node {node} and its own pods is always allowed")
-            }
-            Self::Itself => f.write_str("a pod always reaches itself by its own address"),
-        }
-    }
 }

@@ -27,7 +27,7 @@ impl Asked {
         if self.port == 0 {
             return Err("port: 0 is no port".to_owned());
         }
-        Ok(Told::of(evaluate(index, &Connection { src, dst, port: self.port, protocol })))
+        Ok(Told::of(evaluate(index, &Connection::direct(src, dst, self.port, protocol))))
     }
 }
 

@@ -12,7 +12,8 @@
 //! no effect".
 
 use model::explanation::EvidenceKind;
-use model::{ObjectRef, Place, Stage, Verdict};
+use model::{Place, Stage, Verdict};
+use policy::PolicyKind;
 
 use crate::denial;
 use crate::facts::{Direction, Enforced, Facts};
@@ -38,15 +39,18 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
             denied = true;
             match facts.enforced(way, direction) {
                 Enforced::Passes { node, walk } => {
-                    let isolating = facts.isolating(way, direction);
+                    let denying = facts.denying(way, direction);
                     let name = facts.ways[way].name();
-                    let deny = if isolating.len() == 1 { "denies" } else { "deny" };
-                    let text = format!(
-                        "{} {deny} it for {}: {}",
-                        denial::count(isolating.len()),
-                        direction.word(),
-                        crate::words::list(&isolating.iter().map(ToString::to_string).collect::<Vec<_>>(), 3)
-                    );
+                    let deny = if denying.len() == 1 { "denies" } else { "deny" };
+                    let names: Vec<String> = denying.iter().map(|part| part.policy.to_string()).collect();
+                    let who = denial::denying(facts, way, direction);
+                    let all_network = denying.iter().all(|part| part.kind == PolicyKind::NetworkPolicy);
+                    let names = if all_network {
+                        format!(": {}", crate::words::list(&names, 3))
+                    } else {
+                        String::new()
+                    };
+                    let text = format!("{who} {deny} it for {}{names}", direction.word());
                     let stage = match direction {
                         Direction::Egress => Stage::SourceNode,
                         Direction::Ingress => Stage::DestinationNode,
@@ -65,8 +69,8 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
                     .because(facts.rules(node, walk, format!("all netfilter rules of {node} admit it")))
                     .on_ways([way])
                     .note();
-                    for key in &isolating {
-                        finding = finding.blame(ObjectRef::network_policy(key, ""));
+                    for part in &denying {
+                        finding = finding.blame(denial::object(part, ""));
                     }
                     return Ruling::Found(Box::new(finding.fix(
                         "See whether a policy engine runs there; one that works by BPF is out of sight here",

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use model::explanation::{EvidenceKind, PolicyVerdict};
 use model::{Key, ObjectRef, Place, Stage, Verdict};
-use policy::{DetailedPolicy, Outcome};
+use policy::{DetailedPolicy, Outcome, PolicyKind};
 
 use crate::facts::{Direction, Facts, Listening};
 use crate::ruling::{Finding, Meta, Ruling, Sure};
@@ -32,7 +32,7 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
     if facts.ways.is_empty() {
         return Ruling::NotApplicable;
     }
-    let mut admitting: BTreeSet<Key> = BTreeSet::new();
+    let mut admitting: BTreeSet<(PolicyKind, Key)> = BTreeSet::new();
     let mut isolated = false;
     for way in 0..facts.ways.len() {
         for direction in [Direction::Egress, Direction::Ingress] {
@@ -52,8 +52,9 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
                 }
                 PolicyVerdict::Allow => {
                     isolated |= found.isolated;
-                    let admits = |part: &&DetailedPolicy| matches!(part.outcome, Outcome::Allows(_));
-                    admitting.extend(found.policies.iter().filter(admits).map(|part| part.policy.clone()));
+                    let admits =
+                        |part: &&DetailedPolicy| part.asked && matches!(part.outcome, Outcome::Allows(_));
+                    admitting.extend(found.all().filter(admits).map(|part| (part.kind, part.policy.clone())));
                 }
             }
         }
@@ -66,14 +67,16 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
         };
         return Ruling::RuledOut(why.into());
     }
-    let keys: Vec<String> = admitting.iter().map(ToString::to_string).collect();
     let one = admitting.len() == 1;
-    let admit = format!(
-        "NetworkPolic{} {} {} this",
-        if one { "y" } else { "ies" },
-        words::list(&keys, 3),
-        if one { "admits" } else { "admit" }
-    );
+    let who = if admitting.iter().all(|(kind, _)| *kind == PolicyKind::NetworkPolicy) {
+        let keys: Vec<String> = admitting.iter().map(|(_, key)| key.to_string()).collect();
+        format!("NetworkPolic{} {}", if one { "y" } else { "ies" }, words::list(&keys, 3))
+    } else {
+        let names: Vec<String> =
+            admitting.iter().map(|(kind, key)| format!("{} {key}", kind.word())).collect();
+        words::list(&names, 3)
+    };
+    let admit = format!("{who} {} this", if one { "admits" } else { "admit" });
     if !fails(facts) {
         return Ruling::RuledOut(format!("{admit}, and nothing is seen to fail"));
     }
@@ -86,8 +89,11 @@ pub(super) fn rule(facts: &Facts<'_>) -> Ruling {
         facts.objects(format!("{admit} in both directions")),
     )
     .note();
-    for key in &admitting {
-        finding = finding.blame(ObjectRef::network_policy(key, ""));
+    for (kind, key) in &admitting {
+        finding = finding.blame(match kind {
+            PolicyKind::NetworkPolicy => ObjectRef::network_policy(key, ""),
+            PolicyKind::Cluster(kind) => ObjectRef::cluster_policy(*kind, &key.name, ""),
+        });
     }
     Ruling::Found(Box::new(finding))
 }

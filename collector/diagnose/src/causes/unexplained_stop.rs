@@ -113,7 +113,7 @@ fn explained(facts: &Facts<'_>, stop: &Stop<'_>) -> bool {
         }
         Some(way) => {
             let denies = |direction| {
-                facts.direction(way, direction).is_some_and(|found| found.effect == PolicyVerdict::Deny)
+                facts.direction(way, direction).is_some_and(|found| found.evaluated == PolicyVerdict::Deny)
             };
             is_policy_engine(rule) && (denies(Direction::Egress) || denies(Direction::Ingress))
         }

@@ -2,13 +2,15 @@
 //!
 //! The evaluation is the `policy` crate's; which policy is at fault, the causes say.
 
-use ::policy::{Connection, Detailed, DetailedDirection, End, PolicyIndex};
+use ::policy::{
+    Connection, DecidedBy, Detailed, DetailedDirection, DetailedPolicy, Doubt, End, Outcome, PolicyIndex,
+};
 use model::explanation::{PolicyAnswer, PolicyVerdict};
 use model::question::Source;
 use model::{Gap, Key, ServiceProxy, Walk};
 
 use super::owners::{is_policy_engine, stands_for_another};
-use super::{Facts, State, Stop};
+use super::{Facts, Named, State, Stop};
 
 /// A direction of policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,14 +62,29 @@ impl<'a> Facts<'a> {
         })
     }
 
-    /// Ways that a direction's policies deny, by index. Where nothing is live, those of intent.
+    /// Ways that a direction's policies deny, by index. Where nothing is live, those of intent. Policies that are not
+    /// evaluated may say otherwise; see [`open_to_others`].
     pub fn denied(&self, direction: Direction) -> Vec<usize> {
         self.live_ways()
             .map(|(index, _)| index)
             .filter(|way| {
-                self.direction(*way, direction).is_some_and(|found| found.effect == PolicyVerdict::Deny)
+                self.direction(*way, direction).is_some_and(|found| found.evaluated == PolicyVerdict::Deny)
             })
             .collect()
+    }
+
+    /// The policies that deny a way: those that isolate, or the cluster-wide ones whose rule does.
+    pub fn denying(&self, way: usize, direction: Direction) -> Vec<&DetailedPolicy> {
+        let Some(found) = self.direction(way, direction) else { return Vec::new() };
+        match found.decided_by {
+            DecidedBy::NetworkPolicies => found.policies.iter().collect(),
+            DecidedBy::Tier(_) => {
+                let denies =
+                    |part: &&DetailedPolicy| part.asked && matches!(part.outcome, Outcome::Denies(_));
+                found.cluster.iter().filter(denies).collect()
+            }
+            DecidedBy::Nothing | DecidedBy::Exemption | DecidedBy::Unsure => Vec::new(),
+        }
     }
 
     /// The policy part of the answer: the first way that is denied, else the first.
@@ -128,7 +145,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Names of the policies that isolate a way's pod in a direction.
+    /// Names of the NetworkPolicies that isolate a way's pod in a direction.
     pub fn isolating(&self, way: usize, direction: Direction) -> Vec<Key> {
         let found = self.direction(way, direction);
         found.map(|found| found.policies.iter().map(|part| part.policy.clone()).collect()).unwrap_or_default()
@@ -154,9 +171,15 @@ impl<'a> Facts<'a> {
                     dst,
                     port: way.destination.port(),
                     protocol: self.case.question.protocol,
+                    by_service: self.target.service().is_some_and(Named::translated),
                 };
                 ::policy::evaluate_detailed(&index, &connection)
             })
             .collect()
     }
+}
+
+/// Whether policies of kinds that are not evaluated could make a direction's verdict another.
+pub fn open_to_others(found: &DetailedDirection) -> bool {
+    found.doubts.iter().any(|doubt| matches!(doubt, Doubt::NotEvaluated { .. }))
 }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use model::explanation::PolicyVerdict;
 use model::objects::{
-    Container, ContainerPort, IpBlock, Key, Meta, Namespace, NetworkPolicy, Node, Operator, Peer, Pod,
-    PolicyPort, PolicyPortSpec, PolicyRule, Requirement, Selector, Service, ServicePort, TargetPort,
+    Action, ClusterPeer, ClusterPolicy, ClusterRule, ClusterSubject, Container, ContainerPort, Directions,
+    IpBlock, Key, Meta, Namespace, NamespacePeer, NetworkPolicy, Node, Operator, OtherPolicy, Peer, Pod,
+    PolicyPort, PolicyPortSpec, PolicyRule, Power, Requirement, Selector, Service, ServicePort, TargetPort,
+    Tier,
 };
 use model::{ObjectSet, PortRange, Protocol};
 
@@ -132,7 +134,7 @@ impl World {
 
     pub(super) fn detailed(&self, src: &End, dst: &End, port: u16, protocol: Protocol) -> Detailed {
         let index = PolicyIndex::new(&self.0);
-        let connection = Connection { src: src.clone(), dst: dst.clone(), port, protocol };
+        let connection = Connection::direct(src.clone(), dst.clone(), port, protocol);
         let detailed = evaluate_detailed(&index, &connection);
         assert_eq!(
             detailed.verdict(),
@@ -229,4 +231,56 @@ pub(super) fn named(name: &str) -> PolicyPort {
 
 pub(super) fn all(protocol: Protocol) -> PolicyPort {
     PolicyPort { protocol, ports: PolicyPortSpec::All }
+}
+
+impl World {
+    pub(super) fn cluster(mut self, policy: ClusterPolicy) -> Self {
+        self.0.cluster_policies.insert((policy.kind, policy.name().to_owned()), policy);
+        self
+    }
+
+    pub(super) fn other(mut self, kind: &str, name: &str, change: impl FnOnce(&mut OtherPolicy)) -> Self {
+        let mut policy = OtherPolicy {
+            meta: Meta { key: key(name), ..Meta::default() },
+            api_version: "example.com/v1".to_owned(),
+            kind: kind.to_owned(),
+            everywhere: !name.contains('/'),
+            pods: None,
+            power: Power::Overrides,
+            directions: Directions::Both,
+        };
+        change(&mut policy);
+        self.0.other_policies.insert((kind.to_owned(), policy.meta.key.clone()), policy);
+        self
+    }
+}
+
+/// A ClusterNetworkPolicy about all pods of `shop`.
+pub(super) fn admin(name: &str, priority: u16, ingress: Vec<ClusterRule>) -> ClusterPolicy {
+    ClusterPolicy {
+        meta: Meta { key: key(name), ..Meta::default() },
+        priority,
+        subject: ClusterSubject { namespaces: selector("kubernetes.io/metadata.name=shop"), pods: None },
+        ingress,
+        ..ClusterPolicy::default()
+    }
+}
+
+/// The same in the Baseline tier.
+pub(super) fn baseline(name: &str, priority: u16, ingress: Vec<ClusterRule>) -> ClusterPolicy {
+    ClusterPolicy { tier: Tier::Baseline, ..admin(name, priority, ingress) }
+}
+
+/// A rule about pods of any namespace with these labels, or all.
+pub(super) fn does(action: Action, text: &str) -> ClusterRule {
+    does_to(action, ClusterPeer::Pods { namespaces: everywhere(), pods: Some(selector(text)) })
+}
+
+/// A rule about one peer.
+pub(super) fn does_to(action: Action, peer: ClusterPeer) -> ClusterRule {
+    ClusterRule { name: String::new(), action, peers: vec![peer], ports: Vec::new(), unread: false }
+}
+
+pub(super) fn everywhere() -> NamespacePeer {
+    NamespacePeer::Selected(Selector::default())
 }

@@ -44,7 +44,7 @@ fn denied(policies: &[NetworkPolicy], port: u16, protocol: Protocol) -> BTreeSet
     let mut denied = BTreeSet::new();
     for src in all_pods() {
         for dst in all_pods() {
-            let connection = Connection { src: pod(&src), dst: pod(&dst), port, protocol };
+            let connection = Connection::direct(pod(&src), pod(&dst), port, protocol);
             match verdict(&index, &connection) {
                 PolicyVerdict::Allow => {}
                 PolicyVerdict::Deny => drop(denied.insert(format!("{src} {dst}"))),

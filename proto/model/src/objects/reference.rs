@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::cluster_policy::ClusterPolicy;
+use super::cluster_policy::ClusterPolicyKind;
 use crate::time::Timestamp;
 
 /// Namespace and name. Cluster-scoped objects have an empty namespace.
@@ -82,8 +82,8 @@ impl ObjectRef {
     }
 
     /// A cluster-wide policy's field.
-    pub fn cluster_policy(policy: &ClusterPolicy, field: &str) -> Self {
-        Self::of(policy.kind.api_version(), policy.kind.word(), &policy.meta.key, field)
+    pub fn cluster_policy(kind: ClusterPolicyKind, name: &str, field: &str) -> Self {
+        Self::of(kind.api_version(), kind.word(), &Key::new("", name), field)
     }
 
     /// A Node's field.
