@@ -44,7 +44,7 @@ use crate::place::Place;
 use crate::spec::{Enforcement, Kind, ProxyMode, Spec};
 
 pub use force::{Injected, Undone, inject, undo};
-pub use probe::{From, How, Probe, Seen, Symptom, To};
+pub use probe::{Destination, How, Probe, Seen, Source, Symptom};
 pub use stage::{Scene, Stage, Tool};
 
 /// How unlike a name may be that is taken for a slip.
@@ -77,7 +77,8 @@ pub struct Fault {
 pub enum Reach {
     /// Nothing.
     World,
-    /// A whole node.
+    /// A node, or rules of it that others write as well: a policy engine that puts its own first lets pass what a rule
+    /// made by hand behind them would drop.
     Node,
 }
 
@@ -98,7 +99,7 @@ impl Fault {
         name: "",
         breaks: "",
         cause: "",
-        probe: Probe { from: From::Pod("client"), to: To::Service("api", 80), how: How::Tcp },
+        probe: Probe { from: Source::Pod("client"), to: Destination::Service("api", 80), how: How::Tcp },
         symptom: Symptom::Refused,
         reach: Reach::World,
         needs: &[],

@@ -55,32 +55,39 @@ fn prove(name: &str, mode: ProxyMode, choose: fn(&Fault) -> bool) {
         .partition(|fault| fault.reach == Reach::World);
 
     let failed = Mutex::new(Vec::new());
-    let perform = |fault: &Fault| {
-        let outcome = there_and_back(&cluster, fault);
-        failed.lock().unwrap().extend(outcome.context(fault.name).err());
+    let note = |outcome: Result<()>, what: &str| {
+        if let Err(error) = outcome {
+            let text = format!("{what}: {error:#}");
+            println!("  {text}");
+            failed.lock().unwrap().push(text);
+        }
     };
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..SIDE_BY_SIDE {
             scope.spawn(|| {
                 while let Some(fault) = worlds.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    perform(fault);
+                    note(there_and_back(&cluster, fault), fault.name);
                 }
             });
         }
     });
-    failed.lock().unwrap().extend(as_before(&cluster, &nodes).context("after all worlds").err());
     println!("{name}: {} faults side by side after {:.1} s", worlds.len(), begun.elapsed().as_secs_f64());
+    let mut clean = as_before(&cluster, &nodes);
     for fault in &whole {
-        perform(fault);
-        failed.lock().unwrap().extend(as_before(&cluster, &nodes).context(fault.name).err());
+        note(there_and_back(&cluster, fault), fault.name);
+        // What one has left would be told of all that follow.
+        if clean.is_ok() {
+            clean = as_before(&cluster, &nodes).context(fault.name);
+        }
     }
+    note(clean, "nodes");
     println!("{name}: {} more one by one after {:.1} s", whole.len(), begun.elapsed().as_secs_f64());
-    command::check(&cluster).unwrap();
+    note(command::check(&cluster), "command");
     println!("{name}: all after {:.1} s", begun.elapsed().as_secs_f64());
 
-    let texts: Vec<String> = failed.lock().unwrap().iter().map(|error| format!("{error:#}")).collect();
-    assert!(texts.is_empty(), "{} failures:\n{}", texts.len(), texts.join("\n"));
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "{} failures:\n{}", failed.len(), failed.join("\n"));
 }
 
 fn there_and_back(cluster: &Cluster, fault: &Fault) -> Result<()> {

@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{Fault, Injected, Probe, Reach, Scene, To, all, begun, find, inject, undo};
+use super::{Destination, Fault, Injected, Probe, Reach, Scene, all, begun, find, inject, undo};
 use crate::cli::FAILED;
 use crate::cluster::Cluster;
 use crate::place::Place;
@@ -97,8 +97,11 @@ fn undo_all(place: &Place, keep_world: bool) -> Result<ExitCode> {
 fn undo_one(cluster: &Cluster, name: &str, keep_world: bool) -> Result<()> {
     let Some(undone) = undo(cluster, name, keep_world)? else { return Ok(()) };
     let now = undone.now.map_or_else(String::new, |seen| format!(": {seen}"));
-    let world =
-        if keep_world { format!("; its world stays in namespace fault-{name}") } else { String::new() };
+    let world = if keep_world {
+        format!("; its world stays: `kubectl delete namespace fault-{name}` removes it")
+    } else {
+        String::new()
+    };
     print(&format!("fault `{}` is undone{now}{world}\n", undone.name))
 }
 
@@ -202,11 +205,11 @@ fn words(fault: &Fault) -> (String, String) {
     let scene = Scene::unknown(fault.name);
     let Probe { from, to, .. } = fault.probe;
     let source = match from {
-        super::From::Machine => "MACHINE".to_owned(),
-        super::From::Pod(_) | super::From::OtherPod(_) => fault.probe.source(&scene),
+        super::Source::Machine => "MACHINE".to_owned(),
+        super::Source::Pod(_) | super::Source::OtherPod(_) => fault.probe.source(&scene),
     };
     let destination = match to {
-        To::NodePort(port) => format!("NODE-1:{port}"),
+        Destination::NodePort(port) => format!("NODE-1:{port}"),
         _ => fault.probe.destination(&scene),
     };
     (source, destination)

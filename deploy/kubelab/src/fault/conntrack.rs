@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use super::endpoints::{by_hand, nobody, slice};
-use super::{Fault, From, How, Need, Probe, Stage, Symptom, To};
+use super::{Destination, Fault, How, Need, Probe, Source, Stage, Symptom};
 
 /// Where the client connects from.
 const CLIENT_PORT: u16 = 28_001;
@@ -44,8 +44,11 @@ pub const FAULTS: &[Fault] = &[Fault {
 }];
 
 /// Repetitions are one connection to the connection tracking, which does not ask the rules again.
-const REPEATED: Probe =
-    Probe { from: From::Pod("client"), to: To::Service("api", 80), how: How::TcpFrom(CLIENT_PORT) };
+const REPEATED: Probe = Probe {
+    from: Source::Pod("client"),
+    to: Destination::Service("api", 80),
+    how: How::TcpFrom(CLIENT_PORT),
+};
 
 fn answers(stage: &Stage<'_>) -> Result<()> {
     stage.answer().map(drop)

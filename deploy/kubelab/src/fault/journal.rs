@@ -92,8 +92,12 @@ pub struct Journal {
     /// Held by whoever changes anything.
     #[serde(skip)]
     #[expect(dead_code, reason = "it is enough to have it")]
-    lock: Option<File>,
+    lock: Option<Lock>,
 }
+
+/// The right to change a fault.
+#[derive(Debug)]
+struct Lock(File);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Change {
@@ -192,7 +196,6 @@ impl Journal {
     /// Ends the journal; what is not put back stays.
     pub fn forget(self) -> Result<()> {
         fs::remove_file(&self.path).with_context(|| format!("remove {}", self.path.display()))
-        // Here the lock is given back.
     }
 
     fn save(&self) -> Result<()> {
@@ -200,6 +203,14 @@ impl Journal {
         fs::write(&fresh, serde_json::to_vec_pretty(self)?)
             .and_then(|()| fs::rename(&fresh, &self.path))
             .with_context(|| format!("write {}", self.path.display()))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing alone would leave it to a program that another thread is just starting, until that is executed: what is
+        // locked is the opening that both have (flock(2)). A failure leaves it to the closing.
+        let _ = self.0.unlock();
     }
 }
 
@@ -256,13 +267,13 @@ pub fn run(netns: &Netns, command: &[String], input: Option<&str>) -> Result<()>
 }
 
 /// The lock's file stays, so that nobody locks one that has just been removed.
-fn lock(place: &Place, fault: &str) -> Result<File> {
+fn lock(place: &Place, fault: &str) -> Result<Lock> {
     let directory = place.file(DIRECTORY);
     fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
     let path = directory.join(format!("{fault}.lock"));
     let file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => bail!("another process is making or undoing fault `{fault}`"),
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("lock {}", path.display())),
     }

@@ -1,6 +1,6 @@
 //! Switches of a node's kernel.
 
-use super::{Fault, From, How, Need, Probe, Reach, Symptom, To};
+use super::{Destination, Fault, How, Need, Probe, Reach, Source, Symptom};
 
 pub const FAULTS: &[Fault] = &[
     Fault {
@@ -17,7 +17,7 @@ pub const FAULTS: &[Fault] = &[
         name: "bridge-nf-off",
         breaks: "net.bridge.bridge-nf-call-iptables is 0, so replies between pods of one node are not translated back",
         cause: "H13",
-        probe: Probe { from: From::Pod("neighbour"), to: To::Service("api", 80), how: How::Tcp },
+        probe: Probe { from: Source::Pod("neighbour"), to: Destination::Service("api", 80), how: How::Tcp },
         symptom: Symptom::Silent,
         reach: Reach::Node,
         world: |stage| {

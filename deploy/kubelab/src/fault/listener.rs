@@ -5,7 +5,7 @@ use netlab::Listen;
 
 use super::journal::At;
 use super::stage::SERVED;
-use super::{Fault, From, How, Probe, Stage, Symptom, To};
+use super::{Destination, Fault, How, Probe, Source, Stage, Symptom};
 use crate::manifest::{Pod, Port};
 
 pub const FAULTS: &[Fault] = &[
@@ -43,7 +43,7 @@ pub const FAULTS: &[Fault] = &[
         name: "udp-listener-gone",
         breaks: "no socket of the pod takes the datagrams",
         cause: "P17",
-        probe: Probe { from: From::Pod("client"), to: To::Service("api", 53), how: How::Udp },
+        probe: Probe { from: Source::Pod("client"), to: Destination::Service("api", 53), how: How::Udp },
         world: |stage| {
             stage.usual_clients()?;
             stage.create(&stage.scene.server().declare(None, Protocol::Udp, 53).object())?;

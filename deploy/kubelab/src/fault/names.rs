@@ -1,6 +1,6 @@
 //! Names that lead nowhere.
 
-use super::{Fault, From, How, Probe, Stage, Symptom, To};
+use super::{Destination, Fault, How, Probe, Source, Stage, Symptom};
 use crate::manifest::{Namespace, Pod, Service};
 
 pub const FAULTS: &[Fault] = &[
@@ -16,7 +16,7 @@ pub const FAULTS: &[Fault] = &[
         name: "wrong-namespace",
         breaks: "the client asks for a bare name whose Service is in another namespace",
         cause: "D1",
-        probe: Probe { from: From::OtherPod("client"), to: To::Name("api", 80), how: How::Tcp },
+        probe: Probe { from: Source::OtherPod("client"), to: Destination::Name("api", 80), how: How::Tcp },
         symptom: Symptom::NoName,
         world: |stage| {
             stage.usual()?;

@@ -9,7 +9,7 @@ use model::Protocol;
 use serde_json::json;
 
 use super::stage::SERVED;
-use super::{Fault, From, How, Need, Probe, Scene, Stage, Symptom, To};
+use super::{Destination, Fault, How, Need, Probe, Scene, Source, Stage, Symptom};
 use crate::manifest::{Namespace, Peer, Pod, Policy, Port, Rule};
 
 /// A node port, unique among faults.
@@ -45,7 +45,7 @@ pub const FAULTS: &[Fault] = &[
         name: "policy-namespace-label",
         breaks: "the policy admits a namespace by a label that the client's namespace lacks",
         cause: "N4",
-        probe: Probe { from: From::OtherPod("client"), to: To::Service("api", 80), how: How::Tcp },
+        probe: Probe { from: Source::OtherPod("client"), to: Destination::Service("api", 80), how: How::Tcp },
         world: |stage| {
             let other = stage.scene.other();
             stage.create(&Namespace::new(&other).label("team", "web").object())?;
@@ -68,7 +68,7 @@ pub const FAULTS: &[Fault] = &[
         name: "policy-protocol",
         breaks: "the policy admits port 53 without a protocol, which means TCP, and the client asks by UDP",
         cause: "N7",
-        probe: Probe { from: From::Pod("client"), to: To::Service("api", 53), how: How::Udp },
+        probe: Probe { from: Source::Pod("client"), to: Destination::Service("api", 53), how: How::Udp },
         world: |stage| {
             stage.usual_clients()?;
             stage.create(&stage.scene.server().declare(None, Protocol::Udp, 53).object())?;
@@ -101,7 +101,7 @@ pub const FAULTS: &[Fault] = &[
         name: "policy-translated-source",
         breaks: "the policy admits the client's address, but the way through another node replaces it by that node's",
         cause: "N11",
-        probe: Probe { from: From::Machine, to: To::NodePort(NODE_PORT), how: How::Tcp },
+        probe: Probe { from: Source::Machine, to: Destination::NodePort(NODE_PORT), how: How::Tcp },
         needs: &[Need::Policies, Need::TwoNodes],
         world: |stage| {
             stage.usual_clients()?;

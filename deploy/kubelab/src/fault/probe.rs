@@ -31,16 +31,16 @@ const ATTEMPTS: usize = 24;
 #[derive(Clone, Copy, Debug)]
 pub struct Probe {
     /// Who.
-    pub from: From,
+    pub from: Source,
     /// To what.
-    pub to: To,
+    pub to: Destination,
     /// How.
     pub how: How,
 }
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug)]
-pub enum From {
+pub enum Source {
     /// A pod of the fault's namespace.
     Pod(&'static str),
     /// A pod of its second namespace.
@@ -51,7 +51,7 @@ pub enum From {
 
 /// Where it goes.
 #[derive(Clone, Copy, Debug)]
-pub enum To {
+pub enum Destination {
     /// A Service of the fault's namespace, and its port, by ClusterIP.
     Service(&'static str, u16),
     /// The same, for a Service without a ClusterIP: the pod behind it.
@@ -128,9 +128,9 @@ impl Probe {
     /// Who asks, as the command line has it.
     pub fn source(&self, scene: &Scene) -> String {
         match self.from {
-            From::Pod(name) => format!("{}/{name}", scene.namespace),
-            From::OtherPod(name) => format!("{}/{name}", scene.other()),
-            From::Machine => scene.machine.to_string(),
+            Source::Pod(name) => format!("{}/{name}", scene.namespace),
+            Source::OtherPod(name) => format!("{}/{name}", scene.other()),
+            Source::Machine => scene.machine.to_string(),
         }
     }
 
@@ -138,12 +138,12 @@ impl Probe {
     pub fn destination(&self, scene: &Scene) -> String {
         let udp = if self.how == How::Udp { "/udp" } else { "" };
         match self.to {
-            To::Service(name, port) | To::Headless(name, port) => {
+            Destination::Service(name, port) | Destination::Headless(name, port) => {
                 format!("{}/{name}:{port}{udp}", scene.namespace)
             }
-            To::Name(name, port) => format!("{name}:{port}{udp}"),
-            To::NodePort(port) => format!("{}:{port}{udp}", scene.first_address),
-            To::Balancer(_, address, port) => format!("{address}:{port}{udp}"),
+            Destination::Name(name, port) => format!("{name}:{port}{udp}"),
+            Destination::NodePort(port) => format!("{}:{port}{udp}", scene.first_address),
+            Destination::Balancer(_, address, port) => format!("{address}:{port}{udp}"),
         }
     }
 
@@ -166,9 +166,9 @@ impl Probe {
 
     fn netns(&self, cluster: &Cluster, scene: &Scene) -> Result<Netns> {
         Ok(match self.from {
-            From::Pod(name) => cluster.pod(&scene.key(name))?.netns,
-            From::OtherPod(name) => cluster.pod(&model::Key::new(scene.other(), name))?.netns,
-            From::Machine => cluster.outside(),
+            Source::Pod(name) => cluster.pod(&scene.key(name))?.netns,
+            Source::OtherPod(name) => cluster.pod(&model::Key::new(scene.other(), name))?.netns,
+            Source::Machine => cluster.outside(),
         })
     }
 
@@ -177,21 +177,21 @@ impl Probe {
         let service =
             |namespace: &str, name: &str| cluster.get(&Target::new("v1", "Service", Some(namespace), name));
         let (address, port) = match self.to {
-            To::Service(name, port) => match service(&scene.namespace, name)? {
+            Destination::Service(name, port) => match service(&scene.namespace, name)? {
                 Some(object) => (object["spec"]["clusterIP"].as_str().map(str::to_owned), port),
                 None => return Ok(Err(Seen::NoName)),
             },
-            To::Name(name, port) => {
+            Destination::Name(name, port) => {
                 let namespace = match self.from {
-                    From::OtherPod(_) => scene.other(),
-                    From::Pod(_) | From::Machine => scene.namespace.clone(),
+                    Source::OtherPod(_) => scene.other(),
+                    Source::Pod(_) | Source::Machine => scene.namespace.clone(),
                 };
                 match service(&namespace, name)? {
                     Some(object) => (object["spec"]["clusterIP"].as_str().map(str::to_owned), port),
                     None => return Ok(Err(Seen::NoName)),
                 }
             }
-            To::Headless(name, port) => match service(&scene.namespace, name)? {
+            Destination::Headless(name, port) => match service(&scene.namespace, name)? {
                 // Its name means its pods' addresses, and no port is translated.
                 Some(object) if object["spec"]["clusterIP"] == "None" => {
                     (cluster.pod(&scene.key(name))?.addresses.first().map(ToString::to_string), port)
@@ -199,8 +199,8 @@ impl Probe {
                 Some(object) => (object["spec"]["clusterIP"].as_str().map(str::to_owned), port),
                 None => return Ok(Err(Seen::NoName)),
             },
-            To::NodePort(port) => (Some(scene.first_address.to_string()), port),
-            To::Balancer(name, address, port) => {
+            Destination::NodePort(port) => (Some(scene.first_address.to_string()), port),
+            Destination::Balancer(name, address, port) => {
                 let object = service(&scene.namespace, name)?.unwrap_or_default();
                 if object["status"]["loadBalancer"]["ingress"].as_array().is_none_or(Vec::is_empty) {
                     return Ok(Err(Seen::NoAddress));

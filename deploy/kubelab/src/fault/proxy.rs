@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use super::endpoints::nobody;
 use super::journal::At;
 use super::stage::SERVED;
-use super::{Fault, From, How, Need, Probe, Reach, Scene, Stage, Symptom, To, Tool};
+use super::{Destination, Fault, How, Need, Probe, Reach, Scene, Source, Stage, Symptom, Tool};
 use crate::spec::ProxyMode;
 
 /// A node port, unique among faults.
@@ -97,7 +97,7 @@ pub const FAULTS: &[Fault] = &[
         name: "masquerade-lost",
         breaks: "the jump to kube-proxy's masquerading is gone, so a node port's replies go past the node that translates",
         cause: "K13",
-        probe: Probe { from: From::Machine, to: To::NodePort(NODE_PORT), how: How::Tcp },
+        probe: Probe { from: Source::Machine, to: Destination::NodePort(NODE_PORT), how: How::Tcp },
         symptom: Symptom::Silent,
         reach: Reach::Node,
         needs: &[Need::TwoNodes],
@@ -119,7 +119,7 @@ pub const FAULTS: &[Fault] = &[
         name: "hairpin-not-masqueraded",
         breaks: "what the server sends to its own Service is not masqueraded, and comes back with its own address",
         cause: "K12",
-        probe: Probe { from: From::Pod("api"), to: To::Service("api", 80), how: How::Tcp },
+        probe: Probe { from: Source::Pod("api"), to: Destination::Service("api", 80), how: How::Tcp },
         symptom: Symptom::Silent,
         inject: |stage| {
             let (node, address) = (stage.scene.server_node(), stage.address("api")?);

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::{Fault, From, How, Need, Probe, Reach, Stage, Symptom, To, Tool};
+use super::{Destination, Fault, How, Need, Probe, Reach, Source, Stage, Symptom, Tool};
 
 /// Tables for policy routing that nothing else uses.
 const TABLE_REPLIES: u16 = 1018;
@@ -85,7 +85,7 @@ pub const FAULTS: &[Fault] = &[
         name: "mtu",
         breaks: "the way to the server carries smaller packets than its ends believe, and the ICMP that says so is dropped",
         cause: "H11",
-        probe: Probe { from: From::Pod("client"), to: To::Service("api", 80), how: How::Bulk },
+        probe: Probe { from: Source::Pod("client"), to: Destination::Service("api", 80), how: How::Bulk },
         symptom: Symptom::Stalled,
         needs: &[Need::TwoNodes],
         inject: |stage| {

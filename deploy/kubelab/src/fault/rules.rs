@@ -10,6 +10,7 @@ pub const FAULTS: &[Fault] = &[
         breaks: "a DROP rule in FORWARD on the server's node",
         cause: "H27",
         symptom: Symptom::Silent,
+        reach: Reach::Node,
         inject: |stage| {
             let rule = format!("-d {}/32 -p tcp -m tcp --dport {SERVED} -j DROP", stage.address("api")?);
             stage.rule(&stage.scene.server_node(), Tool::Nft, "filter", "FORWARD", &rule)
@@ -24,6 +25,7 @@ pub const FAULTS: &[Fault] = &[
         // tracking (`nf_send_reset` in net/ipv4/netfilter/nf_reject_ipv4.c) and so comes from an address the client does
         // not know.
         needs: &[Need::TwoNodes],
+        reach: Reach::Node,
         inject: |stage| {
             let rule = format!(
                 "-d {}/32 -p tcp -m tcp --dport {SERVED} -j REJECT --reject-with tcp-reset",

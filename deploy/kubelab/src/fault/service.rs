@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::stage::SERVED;
-use super::{Fault, From, How, Need, Probe, Scene, Stage, Symptom, To};
+use super::{Destination, Fault, How, Need, Probe, Scene, Source, Stage, Symptom};
 use crate::manifest::{Port, Service};
 
 /// Load balancers' addresses: of TEST-NET-3 (RFC 5737), which nobody has.
@@ -62,7 +62,7 @@ pub const FAULTS: &[Fault] = &[
         name: "selector-too-broad",
         breaks: "the Service's selector matches pods that do not serve it as well",
         cause: "S4",
-        probe: Probe { from: From::Pod("client"), to: To::Service("api", 80), how: How::Often },
+        probe: Probe { from: Source::Pod("client"), to: Destination::Service("api", 80), how: How::Often },
         symptom: Symptom::Sometimes,
         world: |stage| {
             let server = stage.scene.server().label("part-of", "shop").serve(SERVED);
@@ -83,7 +83,7 @@ pub const FAULTS: &[Fault] = &[
         name: "headless-port",
         breaks: "the Service is headless, so nobody translates the port that the client uses",
         cause: "S18",
-        probe: Probe { from: From::Pod("client"), to: To::Headless("api", 80), how: How::Tcp },
+        probe: Probe { from: Source::Pod("client"), to: Destination::Headless("api", 80), how: How::Tcp },
         inject: |stage| {
             // A Service with an address cannot lose it.
             stage.delete(&stage.target("v1", "Service", "api"))?;
@@ -115,7 +115,7 @@ pub const FAULTS: &[Fault] = &[
         name: "external-local",
         breaks: "externalTrafficPolicy is Local, and no pod of the Service is on the node that is asked",
         cause: "S12",
-        probe: Probe { from: From::Machine, to: To::NodePort(NODE_PORT_LOCAL), how: How::Tcp },
+        probe: Probe { from: Source::Machine, to: Destination::NodePort(NODE_PORT_LOCAL), how: How::Tcp },
         symptom: Symptom::Silent,
         needs: &[Need::TwoNodes],
         world: |stage| {
@@ -129,7 +129,7 @@ pub const FAULTS: &[Fault] = &[
         name: "node-port",
         breaks: "the client uses a node port that is not the Service's",
         cause: "S9",
-        probe: Probe { from: From::Pod("client"), to: To::NodePort(NODE_PORT), how: How::Tcp },
+        probe: Probe { from: Source::Pod("client"), to: Destination::NodePort(NODE_PORT), how: How::Tcp },
         world: |stage| {
             usual_pods(stage)?;
             stage.create(&on_node_port(stage, NODE_PORT).object())
@@ -142,8 +142,8 @@ pub const FAULTS: &[Fault] = &[
         breaks: "nobody has given the Service of type LoadBalancer an address",
         cause: "S10",
         probe: Probe {
-            from: From::Pod("client"),
-            to: To::Balancer("api", BALANCER_PENDING, 80),
+            from: Source::Pod("client"),
+            to: Destination::Balancer("api", BALANCER_PENDING, 80),
             how: How::Tcp,
         },
         symptom: Symptom::NoAddress,
@@ -159,8 +159,8 @@ pub const FAULTS: &[Fault] = &[
         breaks: "loadBalancerSourceRanges do not hold the client's address",
         cause: "S11",
         probe: Probe {
-            from: From::Pod("client"),
-            to: To::Balancer("api", BALANCER_RANGES, 80),
+            from: Source::Pod("client"),
+            to: Destination::Balancer("api", BALANCER_RANGES, 80),
             how: How::Tcp,
         },
         symptom: Symptom::Silent,
