@@ -32,7 +32,7 @@ pub enum Ears {
 pub type AllEars = BTreeMap<Key, Ears>;
 
 /// A network with nodes and pods that follows manifests.
-pub trait World: Send + Sync {
+pub trait World: Send {
     /// What it is called in messages and directories.
     fn name(&self) -> &str;
 
