@@ -216,6 +216,8 @@ fn entries_of_run() -> Result<BTreeSet<String>> {
 fn netns_names() -> BTreeSet<String> {
     let stray = |name: &String| {
         let owner = name.strip_prefix("wd").and_then(|rest| rest.split_once('-'));
+        // Others name theirs alike, without a number there.
+        let owner = owner.filter(|(pid, _)| pid.parse::<u32>().is_ok());
         // A kernel thread, such as the machine's process 2, has no program and owns no lab.
         owner.is_some_and(|(pid, _)| fs::read_link(format!("/proc/{pid}/exe")).is_err())
     };
