@@ -40,9 +40,20 @@ pub fn path_with_tools() -> std::ffi::OsString {
 }
 
 /// The cargo that runs this task.
+///
+/// Without what it tells this task of its own package: build scripts that look at these variables, as ring's does, would
+/// run again, and all that depends on them be built again, whenever a build from here follows one from a shell.
 pub fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root()).env("PATH", path_with_tools());
+    for (name, _) in env::vars_os() {
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+        {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 
