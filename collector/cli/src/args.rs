@@ -1,11 +1,15 @@
 //! The command line as typed. Only options that do something are declared.
 
+mod policy;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+pub use policy::{CheckArgs, DiffArgs, GroupBy, MatrixArgs, PolicyArgs, PolicyCommand};
 
 /// Explains why a connection in a Kubernetes cluster fails: one sentence, the proof, and what to change.
 #[derive(Debug, Parser)]
@@ -108,8 +112,10 @@ pub enum Command {
     Walk(WalkArgs),
     /// Where a node's saved rules differ from what the Services among objects want
     Audit(AuditArgs),
-    /// What the NetworkPolicies among objects say of a connection, or of one a line
+    /// What the policies among objects say of a connection, or of one a line; who can reach whom; what a change does
     Policy(PolicyArgs),
+    /// Whether policies allow and deny what a file expects, for CI
+    Check(CheckArgs),
     /// All causes this program knows
     Causes,
     /// What one cause is, how it looks and what to do about it
@@ -171,65 +177,6 @@ does, 3 nothing could be compared, 2 any other error.
 
   kubectl get services,endpointslices,nodes,pods -A -o yaml > objects.yaml
   why-dropped audit --objects objects.yaml --node saved/node-1";
-
-/// Which objects, and which connections.
-#[derive(Debug, clap::Args)]
-#[command(
-    override_usage = "why-dropped policy [eval] --objects <PATH>... <SRC> <DST>\n       why-dropped policy [eval] --objects <PATH>... --batch <FILE>",
-    after_help = POLICY_HELP
-)]
-pub struct PolicyArgs {
-    /// SRC and DST as for a question
-    #[arg(value_name = "SRC DST")]
-    pub words: Vec<String>,
-
-    /// YAML or JSON files and directories; `-` reads standard input
-    #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
-    pub objects: Vec<PathBuf>,
-
-    /// One connection a line, as JSON; `-` reads standard input
-    #[arg(long, value_name = "FILE")]
-    pub batch: Option<PathBuf>,
-}
-
-const POLICY_HELP: &str = "\
-A batch has a line like
-  {\"id\":1,\"src\":\"web/client\",\"dst\":\"shop/api-0\",\"port\":8080,\"proto\":\"TCP\"}
-for each connection, src and dst being NAMESPACE/POD or an address, and prints one for each line. The port is that of the
-pod, not of a Service: policies see packets behind it.
-
-Exit status: 0 allowed, 1 denied, 3 not known; of a batch: 0, or 2 if a line could not be understood. 2 is any other error.
-
-  why-dropped policy --objects manifests/ web/client shop/api-0:8080
-  why-dropped policy --objects manifests/ --batch connections.jsonl";
-
-impl PolicyArgs {
-    /// SRC and DST, also where they stand last behind `--objects PATH…`; none for a batch.
-    pub fn ends(&mut self) -> Result<Option<(String, String)>, String> {
-        if self.words.first().is_some_and(|word| word == "eval") {
-            self.words.remove(0);
-        }
-        if self.batch.is_some() {
-            return if self.words.is_empty() {
-                Ok(None)
-            } else {
-                Err(format!("`{}`: with --batch, connections come from its lines", self.words.join(" ")))
-            };
-        }
-        let missing = 2_usize.saturating_sub(self.words.len());
-        if self.objects.len() > missing {
-            let taken = self.objects.split_off(self.objects.len() - missing);
-            self.words.extend(taken.iter().map(|path| path.to_string_lossy().into_owned()));
-        }
-        match <[String; 2]>::try_from(std::mem::take(&mut self.words)) {
-            Ok([source, destination]) => Ok(Some((source, destination))),
-            Err(words) => Err(format!(
-                "SRC and DST are needed, like `web/client shop/api-0:8080`, or --batch FILE; not {} words",
-                words.len()
-            )),
-        }
-    }
-}
 
 /// Which node's rules, and which packets.
 #[derive(Debug, clap::Args)]

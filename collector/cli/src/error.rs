@@ -87,10 +87,18 @@ pub enum CliError {
         /// What is wrong.
         what: String,
     },
-    /// Policies are about pods.
-    #[error("no pod is at either end of it, and policies are about pods: {}", escape(.why))]
+    /// A file of expectations that is none.
+    #[error("{} is no file of expectations", escape(&.path.display().to_string()))]
+    Expectations {
+        /// The file.
+        path: PathBuf,
+        /// Everything that is wrong with it.
+        problems: Vec<String>,
+    },
+    /// There is nothing policies could say.
+    #[error("policies say nothing of it: {}", escape(.why))]
     NoPolicy {
-        /// What the answer to the whole question is.
+        /// Why not.
         why: String,
     },
     /// Names that cannot be understood or found.
@@ -184,6 +192,10 @@ impl CliError {
                     lines.push(format!("error: {}", escape(&refusal.to_string())));
                     lines.extend(refusal.hint.iter().map(|hint| format!("hint: {}", escape(hint))));
                 }
+            }
+            Self::Expectations { path, problems } => {
+                let path = escape(&path.display().to_string());
+                lines.extend(problems.iter().map(|problem| format!("error: {path}: {}", escape(problem))));
             }
             Self::Files(FilesError::Unreadable(problems)) => {
                 lines.extend(

@@ -70,13 +70,21 @@ async fn answer(args: &Args) -> Result<v1::Explanation, CliError> {
     if let Some(url) = args.collector.as_deref().filter(|url| !url.is_empty()) {
         return ask(args, url).await;
     }
-    let timeout = args.timeout.unwrap_or(TIMEOUT);
-    let reading = cluster::read_once(args.kubeconfig.as_deref(), args.context.as_deref());
-    let set = tokio::time::timeout(timeout, reading)
-        .await
-        .map_err(|_| CliError::ApiTimeout { seconds: timeout.as_secs() })??;
+    let set = from_api(args).await?;
     output::complain("note: no collector was named; this answer rests on the API server's objects alone\n");
     predict(args, set)
+}
+
+/// The objects of files, or, without any, of the kubeconfig's API server.
+pub async fn objects(args: &Args, paths: &[PathBuf]) -> Result<ObjectSet, CliError> {
+    if paths.is_empty() { from_api(args).await } else { from_files(paths).await }
+}
+
+async fn from_api(args: &Args) -> Result<ObjectSet, CliError> {
+    let timeout = args.timeout.unwrap_or(TIMEOUT);
+    let reading = cluster::read_once(args.kubeconfig.as_deref(), args.context.as_deref());
+    let read = tokio::time::timeout(timeout, reading).await;
+    Ok(read.map_err(|_| CliError::ApiTimeout { seconds: timeout.as_secs() })??)
 }
 
 async fn ask(args: &Args, url: &str) -> Result<v1::Explanation, CliError> {

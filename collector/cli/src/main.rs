@@ -8,6 +8,7 @@ mod args;
 mod audit;
 mod batch;
 mod causes;
+mod check;
 mod collector;
 mod drops;
 mod error;
@@ -52,6 +53,7 @@ async fn run(args: &Args) -> Result<u8, CliError> {
         Some(Command::Drops(filter)) => drops::run(args, filter).await,
         Some(Command::Nodes) => nodes::run(args).await,
         Some(Command::Policy(asked)) => policy::run(args, asked).await,
+        Some(Command::Check(asked)) => check::run(args, asked).await,
         Some(Command::Audit(asked)) => audit::run(args, asked).await,
         Some(Command::Walk(asked)) => walk::run(args, asked),
         Some(Command::Causes) => causes::list(args),

@@ -14,7 +14,7 @@ mod ruled_out;
 pub use causes::{cause, cause_json, causes, causes_json};
 pub use drops::{drops, watched_drop};
 pub use explanation::explanation;
-pub use layout::{Paint, escape, item, span};
+pub use layout::{Paint, columns, counted, escape, item, span, table};
 pub use nodes::nodes;
 pub use rule::rule;
 

@@ -17,3 +17,4 @@ pub mod view;
 
 pub use problem::{Refusal, Warning};
 pub use reader::{Object, ReadObjects, Reader, api_changed_at, from_api, insert};
+pub use text::{Document, Fault, documents};

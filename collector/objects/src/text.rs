@@ -14,26 +14,26 @@ const MAX_DEPTH: usize = 100;
 
 /// Something wrong with the text of one document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub struct Fault {
     /// Path of the field; empty if it cannot be told.
-    pub(crate) field: String,
+    pub field: String,
     /// What is wrong.
-    pub(crate) reason: String,
+    pub reason: String,
 }
 
 /// One document. A document with faults still carries what could be read, so that more can be said about it.
 #[derive(Debug)]
-pub(crate) struct Document {
+pub struct Document {
     /// Counted from 1.
-    pub(crate) number: u32,
+    pub number: u32,
     /// Null if nothing could be read.
-    pub(crate) value: Value,
+    pub value: Value,
     /// What is wrong with the text itself.
-    pub(crate) faults: Vec<Fault>,
+    pub faults: Vec<Fault>,
 }
 
 /// All documents of a text.
-pub(crate) fn documents(text: &str) -> Vec<Document> {
+pub fn documents(text: &str) -> Vec<Document> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.len() > MAX_TEXT {
         let reason = format!("the file has {} MiB; at most {} are read", text.len() >> 20, MAX_TEXT >> 20);

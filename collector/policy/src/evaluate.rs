@@ -319,6 +319,11 @@ fn decide_among<'a>(
     Decision { effect, evaluated, decided_by, isolated: network.isolated, doubts, notes }
 }
 
+/// One direction's verdict.
+pub(crate) fn effect(question: &Question<'_, '_>, subject: Seen<'_>) -> PolicyVerdict {
+    decide(question, subject, None).effect
+}
+
 /// What the tiers behind Admin would say, were they asked.
 pub(crate) fn behind_admin(question: &Question<'_, '_>, subject: Seen<'_>) -> PolicyVerdict {
     let namespace = question.subject.namespace().unwrap_or_default();
@@ -366,7 +371,11 @@ impl Final {
 }
 
 /// Why a verdict of the evaluated policies may not be the last word: policies of other kinds that could change it.
-fn unevaluated(direction: Direction, evaluated: PolicyVerdict, others: &[&OtherPolicy]) -> Vec<Doubt> {
+pub(crate) fn unevaluated(
+    direction: Direction,
+    evaluated: PolicyVerdict,
+    others: &[&OtherPolicy],
+) -> Vec<Doubt> {
     let mut doubts: Vec<Doubt> = Vec::new();
     for other in others {
         let here = match other.directions {

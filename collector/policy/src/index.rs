@@ -113,6 +113,11 @@ impl<'a> PolicyIndex<'a> {
         })
     }
 
+    /// A pod of the set, as an end.
+    pub(crate) fn seen(&self, pod: &'a Pod) -> Seen<'a> {
+        Seen { view: View::Pod(pod), slot: self.pods.get(&pod.meta.key).map(|(slot, _)| *slot) }
+    }
+
     /// What selects an end that is a pod; given to `with`, as it is not kept for one that is not among the objects.
     pub(crate) fn selecting<R>(
         &self,

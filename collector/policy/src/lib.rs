@@ -18,6 +18,7 @@ mod misses;
 mod names;
 mod networks;
 mod patch;
+pub mod reach;
 mod rule;
 mod tiers;
 mod words;

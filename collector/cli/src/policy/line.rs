@@ -1,6 +1,6 @@
 //! A connection of a batch and its verdict as a line. Public contract: names and order of fields are fixed.
 
-use ::policy::{Connection, End, PolicyIndex, evaluate};
+use ::policy::{Connection, Detailed, DetailedDirection, End, Patch, PolicyIndex, evaluate};
 use model::explanation::{DirectionVerdict, PolicyAnswer, PolicyEffect, PolicyPart, PolicyVerdict};
 use model::{Key, ObjectSet, Protocol};
 use objects::nearest::nearest;
@@ -54,8 +54,6 @@ pub struct Told {
     verdict: &'static str,
     egress: Direction,
     ingress: Direction,
-    #[serde(skip)]
-    value: PolicyVerdict,
 }
 
 #[derive(Debug, Serialize)]
@@ -63,6 +61,20 @@ struct Direction {
     effect: &'static str,
     isolated: bool,
     policies: Vec<Part>,
+    /// Only where one connection is asked about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<Change>,
+}
+
+/// The smallest change that would admit it.
+#[derive(Debug, Serialize)]
+struct Change {
+    kind: &'static str,
+    policy: String,
+    says: String,
+    /// A JSON patch (RFC 6902) as a text.
+    json: String,
+    command: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -87,14 +99,22 @@ impl Told {
             verdict: word(value),
             egress: Direction::of(answer.egress),
             ingress: Direction::of(answer.ingress),
-            value,
         }
     }
 
-    /// Both directions together.
-    pub const fn verdict(&self) -> PolicyVerdict {
-        self.value
+    /// The same with the smallest change that would admit what is denied.
+    pub fn with_patches(detailed: &Detailed) -> Self {
+        let mut told = Self::of(detailed.answer());
+        told.egress.patch = change(&detailed.egress);
+        told.ingress.patch = change(&detailed.ingress);
+        told
     }
+}
+
+fn change(direction: &DetailedDirection) -> Option<Change> {
+    let patch @ Patch { kind, policy, says, json, .. } = direction.patch.as_ref()?;
+    let (kind, policy, command) = (kind.word(), policy.to_string(), patch.command());
+    Some(Change { kind, policy, says: says.clone(), json: json.clone(), command })
 }
 
 impl Direction {
@@ -103,6 +123,7 @@ impl Direction {
             effect: word(verdict.effect),
             isolated: verdict.isolated,
             policies: verdict.policies.into_iter().map(Part::of).collect(),
+            patch: None,
         }
     }
 }

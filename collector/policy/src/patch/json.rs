@@ -23,7 +23,7 @@ pub(super) fn network(question: &Question<'_, '_>, policy: &Key, change: Change,
             vec![(format!("/spec/{list}/{rule}/ports/-"), port())],
         ),
         Change::Peer { rule, peer } => (
-            format!("add {} to rule {}", peer.words(), rule + 1),
+            format!("add to rule {}: {}", rule + 1, peer.words()),
             peers(peer).into_iter().map(|peer| (format!("/spec/{list}/{rule}/{side}/-"), peer)).collect(),
         ),
         Change::Rule { peer, .. } => {

@@ -1,6 +1,8 @@
 //! What must hold of every verdict: learning a fact never flips it, admitting more never denies, isolating more never
 //! admits, the order of objects does not matter, and the plain evaluator says the same.
 
+use std::collections::BTreeMap;
+
 use model::explanation::PolicyVerdict::{self, Allow, Deny, Unknown};
 use model::objects::{
     Action, ClusterPeer, ClusterPolicy, ClusterPolicyKind, ClusterPort, ClusterRule, ClusterSubject, Meta,
@@ -13,6 +15,7 @@ use super::build::*;
 use super::naive;
 use crate::matching::Direction;
 use crate::patch::apply::apply;
+use crate::reach::{By, Cell, Matrix, reach};
 use crate::{
     Connection, DecidedBy, DetailedDirection, End, Outcome, PolicyIndex, evaluate_detailed, verdict,
 };
@@ -190,7 +193,7 @@ fn cases() -> impl Strategy<Value = Case> {
             // One of them on the host network is plenty.
             world = world.change(&name, |pod| {
                 pod.host_network = host && number == 0;
-                pod.node = Some(format!("node-{number}"));
+                pod.node = Some(format!("node-{}", number % 2));
             });
             keys.push(key(&name));
         }
@@ -477,6 +480,60 @@ proptest! {
         }
         if let Some(plain) = naive::verdict(&case.set, &case.connection) {
             prop_assert_eq!(of(&case), plain);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(config(300, 1))]
+
+    #[test]
+    fn all_ports_at_once_say_what_each_says(case in cases(), known in any::<bool>()) {
+        let mut case = case;
+        if !known {
+            case.set.namespaces.remove("ns1");
+        }
+        let index = PolicyIndex::new(&case.set);
+        let reach = reach(&index, &case.connection.src, &case.connection.dst);
+        for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
+            for port in [1, 69, 70, 79, 80, 81, 90, 91, 8079, 8080, 8081, 65535] {
+                let connection = Connection { port, protocol, ..case.connection.clone() };
+                let one = verdict(&index, &connection);
+                prop_assert_eq!(reach.verdict(port, protocol), one, "{}/{}: {:?}", port, protocol, &reach);
+            }
+        }
+    }
+
+    #[test]
+    fn a_matrix_says_what_pairs_say(case in cases()) {
+        let index = PolicyIndex::new(&case.set);
+        let pods = Matrix::new(&index, By::Pod);
+        let spaces = Matrix::new(&index, By::Namespace);
+        let keys: Vec<_> = case.set.pods.keys().collect();
+        let mut expected: BTreeMap<(&str, &str), Cell> = BTreeMap::new();
+        for (row, from) in keys.iter().enumerate() {
+            for (column, cell) in pods.row(row).into_iter().enumerate() {
+                let to = keys[column];
+                if *from == to {
+                    prop_assert_eq!(cell, None);
+                    continue;
+                }
+                let pair = reach(&index, &End::Pod((*from).clone()), &End::Pod(to.clone()));
+                let pair = Cell { every: pair.allowed.clone(), some: pair.allowed, unknown: pair.unknown };
+                prop_assert_eq!(cell.as_ref(), Some(&pair));
+                let both = expected.entry((&from.namespace, &to.namespace)).or_insert_with(|| pair.clone());
+                *both = Cell {
+                    every: both.every.intersection(&pair.every),
+                    some: both.some.union(&pair.some),
+                    unknown: both.unknown.union(&pair.unknown),
+                };
+            }
+        }
+        for (row, from) in spaces.groups().iter().enumerate() {
+            for (to, cell) in spaces.groups().iter().zip(spaces.row(row)) {
+                let (from, to) = (from.name.to_string(), to.name.to_string());
+                prop_assert_eq!(cell.as_ref(), expected.get(&(from.as_str(), to.as_str())));
+            }
         }
     }
 }
