@@ -5,11 +5,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up must fail where it stands")]
 
+#[path = "support/archive.rs"]
+mod archive;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use archive::{cases, unpack};
 use model::flow::{Family, Origin, Packet, Protocol};
 use model::node_state::{InterfaceAddress, NodeState, Route, RouteKind, SavedRules};
 use model::time::Timestamp;
@@ -17,9 +19,6 @@ use model::walk::{Backend, Masquerade, Outcome, RulesStamp, Walk};
 use rules::Host;
 use rules::ir::{Target, Test};
 use serde_json::Value;
-
-/// Folder of the corpus that holds an archive for each kind of rules.
-const CORPUS: &str = "kube-proxy";
 
 #[test]
 fn walks_agree_with_kube_proxys_own_expectations() {
@@ -165,30 +164,6 @@ fn excluded_of_nftables(case: &Value, flow: &Value, packet: &Packet) -> Option<&
 }
 
 const STAMP: RulesStamp = RulesStamp { read_at: Timestamp(0), fingerprint: 0, unchanged_since: Timestamp(0) };
-
-/// Unpacks the archive; says so and gives nothing if there is none.
-fn unpack(kind: &str) -> Option<tempfile::TempDir> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2)?;
-    let beside = || workspace.join("../shared/corpus");
-    let corpus = std::env::var_os("WHY_DROPPED_CORPUS").map_or_else(beside, PathBuf::from);
-    let archive = corpus.join(CORPUS).join(format!("{kind}.tar.xz"));
-    if !archive.is_file() {
-        eprintln!("skipped: no kube-proxy corpus at {} (set WHY_DROPPED_CORPUS)", archive.display());
-        return None;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let status = Command::new("tar").arg("-xJf").arg(&archive).arg("-C").arg(folder.path()).status().unwrap();
-    assert!(status.success(), "tar could not unpack {}", archive.display());
-    Some(folder)
-}
-
-fn cases(folder: &Path, kind: &str) -> Vec<Value> {
-    let entries = std::fs::read_dir(folder.join(kind)).unwrap();
-    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    let json = paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "json"));
-    json.map(|path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()).collect()
-}
 
 /// The node the upstream tests assume: its own addresses on one interface, pods behind another, all else by default.
 fn node(case: &Value) -> NodeState {
