@@ -130,10 +130,18 @@ fn the_comparison_sees_what_is_left() {
         .args(["link", "add", "kubelab-left", "type", "veth", "peer", "name", "kubelab-peer"])
         .status();
     assert!(made.unwrap().success());
+    // Claimed, so that no sweep of others takes it away.
+    let claim = Place::of(&name).unwrap().claim().unwrap();
     std::fs::create_dir(cgroup(&name)).unwrap();
-    std::fs::create_dir_all(Place::of(&name).unwrap().file("")).unwrap();
     let mut process = std::process::Command::new("sleep").arg("100").arg0(&name).spawn().unwrap();
+    eventually("the process has its name", || {
+        // A parent goes on before its child's arguments are in place (`begin_new_exec` in fs/exec.c).
+        let line = std::fs::read_to_string(format!("/proc/{}/cmdline", process.id()))?;
+        ensure!(line.contains(&name), "it is called `{line}`");
+        Ok(())
+    });
     let difference = machine.difference(&Machine::look(&[&name]).unwrap());
+    drop(claim);
     process.kill().unwrap();
     process.wait().unwrap();
     drop(undo);
