@@ -10,6 +10,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -104,7 +105,7 @@ struct Undo<'a>(&'a str, String);
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
         let _ = std::fs::write(HARMLESS, &self.1);
-        let _ = std::process::Command::new("ip").args(["link", "del", "dev", "kubelab-left"]).status();
+        let _ = Command::new("ip").args(["link", "del", "dev", "kubelab-left"]).status();
         let _ = std::fs::remove_dir(cgroup(self.0));
         let _ = Place::of(self.0).and_then(|place| place.end());
     }
@@ -126,14 +127,14 @@ fn the_comparison_sees_what_is_left() {
     let Some((_turn, machine)) = before("the comparison", &[&name]) else { return };
     let undo = Undo(&name, std::fs::read_to_string(HARMLESS).unwrap());
     std::fs::write(HARMLESS, "6").unwrap();
-    let made = std::process::Command::new("ip")
+    let made = Command::new("ip")
         .args(["link", "add", "kubelab-left", "type", "veth", "peer", "name", "kubelab-peer"])
         .status();
     assert!(made.unwrap().success());
     // Claimed, so that no sweep of others takes it away.
     let claim = Place::of(&name).unwrap().claim().unwrap();
     std::fs::create_dir(cgroup(&name)).unwrap();
-    let mut process = std::process::Command::new("sleep").arg("100").arg0(&name).spawn().unwrap();
+    let mut process = Command::new("sleep").arg("100").arg0(&name).spawn().unwrap();
     eventually("the process has its name", || {
         // A parent goes on before its child's arguments are in place (`begin_new_exec` in fs/exec.c).
         let line = std::fs::read_to_string(format!("/proc/{}/cmdline", process.id()))?;
@@ -361,21 +362,26 @@ fn an_owned_cluster_ends_with_its_owner() {
     let arguments = ["--nodes", "1", "--name", &name, "--owned"];
     let first = || u32::try_from(place.living().unwrap().pid).unwrap();
     for (how, code) in [
-        ("let go", Some(0)),
+        ("left by a killed owner", Some(0)),
         ("told to stop", Some(128 + Signal::SIGINT as i32)),
         ("killed", None),
         ("bereft of its first process", Some(1)),
     ] {
-        let mut up = Up::start(&arguments).unwrap();
+        // An owner holds the other end of the command's standard input, whatever else it does.
+        let mut owner = Command::new("sleep").arg("1000").stdout(Stdio::piped()).spawn().unwrap();
+        let mut up = Up::start_for(owner.stdout.take().unwrap().into(), &arguments).unwrap();
         up.ready().unwrap();
         let namespaces = Namespaces::of(&place.living().unwrap()).unwrap();
         match how {
-            "let go" => up.release(),
+            "left by a killed owner" => owner.kill().unwrap(),
             "told to stop" => up.signal(Signal::SIGINT).unwrap(),
             "killed" => up.signal(Signal::SIGKILL).unwrap(),
             _ => signal(first(), Signal::SIGKILL),
         }
         let (status, said) = up.wait().unwrap();
+        // Of those that live on; `kill` of one that has ended is no error.
+        owner.kill().unwrap();
+        owner.wait().unwrap();
         assert_eq!(status.code(), code, "{how}: {status}, it said:\n{said}");
         dead(&place);
         namespaces.expect_left().unwrap();
@@ -424,7 +430,7 @@ fn commands_say_what_is_wrong_and_what_to_do() {
     let kubeconfig = Place::of(&name).unwrap().kubeconfig();
     assert_eq!(lines.lines().next(), Some(format!("export KUBECONFIG={}", kubeconfig.display()).as_str()));
     let script = format!("set -eu\n{lines}\nkubectl get nodes -o name");
-    let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+    let output = Command::new("sh").args(["-c", &script]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "node/node-1\n", "{output:?}\n{lines}");
     let forwarding = succeed(&["shell", "--name", &name, "node-1", "cat", "/proc/sys/net/ipv4/ip_forward"]);
     assert_eq!(forwarding.unwrap(), "1\n");

@@ -40,17 +40,22 @@ pub struct Up {
 impl Up {
     /// Starts it for a light cluster.
     pub fn start(arguments: &[&str]) -> Result<Self> {
-        Self::run(kubelab(&["up", "--light"]).args(arguments))
+        Self::start_for(Stdio::piped(), arguments)
+    }
+
+    /// The same with somebody else at the other end of its standard input.
+    pub fn start_for(owner: Stdio, arguments: &[&str]) -> Result<Self> {
+        Self::run(owner, kubelab(&["up", "--light"]).args(arguments))
     }
 
     /// Starts it for a full cluster.
     pub fn start_full(arguments: &[&str]) -> Result<Self> {
-        Self::run(kubelab(&["up"]).args(arguments))
+        Self::run(Stdio::piped(), kubelab(&["up"]).args(arguments))
     }
 
-    fn run(command: &mut Command) -> Result<Self> {
+    fn run(owner: Stdio, command: &mut Command) -> Result<Self> {
         let mut child = command
-            .stdin(Stdio::piped())
+            .stdin(owner)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -96,11 +101,6 @@ impl Up {
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         kill(Pid::from_raw(self.pid()?), signal).context("signal kubelab up")
-    }
-
-    /// Lets go of its standard input.
-    pub fn release(&mut self) {
-        drop(self.child.stdin.take());
     }
 
     /// Waits until it ends: how, and everything it said.
