@@ -62,7 +62,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
     let origin = Origin { node: config.node.clone(), boot: format!("{}-{}", parts.boot, started.0) };
     let outbox = Outbox::new(origin, DEFAULT_CAPACITY);
-    let cache = Arc::new(RuleCache::new(KernelSource, Arc::clone(&metrics)));
+    let cache = Arc::new(RuleCache::new(KernelSource::default(), Arc::clone(&metrics)));
     let (seen, unwalked) = (SharedSeen::default(), Arc::new(Unwalked::default()));
     let (report, status) = watch::channel(Reporter::first(&config.node, &parts.kernel, &parts.sources));
     let own = parts.namespaces.own().clone();

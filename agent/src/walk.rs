@@ -144,10 +144,10 @@ impl Now {
     fn read() -> Result<Self> {
         let progress = Progress::start();
         let namespaces = kernel::Namespaces::open().context("look at the own network namespace")?;
-        let mut state = kernel::read_state(namespaces.own());
+        let kernel::StampedState { mut state, nftables, .. } = kernel::read_state_stamped(namespaces.own());
         let own = state.addresses.iter().map(|address| address.address.addr()).collect();
         let read_at = state.read_at;
-        let host = Host::taking(&mut state);
+        let host = crate::walks::host(&mut state, nftables);
         drop(progress);
         let stamp = RulesStamp { read_at, fingerprint: host.fingerprint(), unchanged_since: read_at };
         Ok(Self { host, own, stamp })

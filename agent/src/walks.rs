@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use model::walk::RulesStamp;
 use model::{Gap, NodeState, Packet, Timestamp, Walk};
 use rules::Host;
+use rules::nft::Listing;
 
 use crate::metrics::Metrics;
 
@@ -41,8 +42,11 @@ pub trait RuleSource: Send + Sync + 'static {
     fn cookie(&self, space: &Self::Space) -> u64;
     /// Whether it is the node's own namespace.
     fn is_node(&self, space: &Self::Space) -> bool;
-    /// Reads everything a walk needs. Parts that cannot be read are gaps in it.
-    fn read(&self, space: &Self::Space) -> (NodeState, Self::Token);
+    /// Reads everything a walk needs; rules of nftables in the second part or as text in the first. Parts that cannot be read
+    /// are gaps in it.
+    fn read(&self, space: &Self::Space) -> (NodeState, Option<Listing>, Self::Token);
+    /// Forgets what it keeps of namespaces that are gone.
+    fn retain(&self, _alive: &dyn Fn(u64) -> bool) {}
     /// Whether the state is still the one read with this token.
     fn change(&self, space: &Self::Space, token: &Self::Token) -> Change;
     /// The wall clock.
@@ -150,12 +154,13 @@ impl<S: RuleSource> RuleCache<S> {
     /// Forgets namespaces that are gone.
     pub fn retain(&self, alive: impl Fn(u64) -> bool) {
         lock(&self.slots).retain(|cookie, _| alive(*cookie));
+        self.source.retain(&alive);
     }
 
     fn read(&self, space: &S::Space, before: Option<&RulesStamp>) -> Entry<S::Token> {
         let read = Instant::now();
-        let (mut state, token) = self.source.read(space);
-        let host = Host::taking(&mut state);
+        let (mut state, nftables, token) = self.source.read(space);
+        let host = host(&mut state, nftables);
         let fingerprint = host.fingerprint();
         let unchanged_since = match before {
             Some(stamp) if stamp.fingerprint == fingerprint => stamp.unchanged_since,
@@ -184,6 +189,14 @@ impl<S: RuleSource> RuleCache<S> {
             slots.remove(&oldest);
         }
         entry
+    }
+}
+
+/// A read state as something to walk through; the rules are taken out of it.
+pub(crate) fn host(state: &mut NodeState, nftables: Option<Listing>) -> Host {
+    match nftables {
+        Some(nftables) => Host::reading(state, nftables),
+        None => Host::taking(state),
     }
 }
 
@@ -220,7 +233,7 @@ mod tests {
             *space == 1
         }
 
-        fn read(&self, _: &u64) -> (NodeState, ()) {
+        fn read(&self, _: &u64) -> (NodeState, Option<Listing>, ()) {
             let text = lock(&self.texts).pop_front().unwrap_or("");
             let link = Link {
                 index: 1,
@@ -242,7 +255,7 @@ mod tests {
                 read_at: self.now(),
                 ..NodeState::default()
             };
-            (state, ())
+            (state, None, ())
         }
 
         fn change(&self, _: &u64, (): &()) -> Change {

@@ -25,10 +25,10 @@ pub use enter::{NetnsHandle, in_netns};
 pub use error::Error;
 pub use machine::{boot_id, kernel_release, now};
 pub use netns::{Known, Namespaces};
-pub use nft::{list_nftables, read_nftables};
+pub use nft::{Kept, list_nftables, read_nftables};
 pub use preflight::preflight;
 pub use rules::nft::netlink::Interfaces;
 pub use sockets::read_listeners;
 pub use state::{
-    Change, RulesToken, StampedState, read_state, read_state_stamped, rules_changed, rules_token,
+    Change, RulesToken, StampedState, StateReader, read_state, read_state_stamped, rules_changed, rules_token,
 };

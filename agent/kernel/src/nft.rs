@@ -1,6 +1,7 @@
-//! nftables: which tables exist, whether they do anything, the generation, and the rules as `nft` lists them.
+//! nftables: which tables exist, whether they do anything, the generation, and the rules, over netlink or, where that
+//! fails, as `nft` lists them.
 //!
-//! Understanding the listing is the business of `rules`.
+//! Understanding them is the business of `rules`.
 
 mod dump;
 
@@ -10,7 +11,7 @@ use crate::error::Error;
 use crate::iptables;
 use crate::nl::{self, Netlink, attributes, be32, text};
 
-pub use self::dump::{list_nftables, read_nftables};
+pub use self::dump::{Kept, list_nftables, read_nftables};
 
 const SUBSYSTEM: u16 = 10 << 8;
 const NFT_MSG_GETTABLE: u16 = SUBSYSTEM | 1;
@@ -156,13 +157,10 @@ pub fn tool_version() -> Result<String, String> {
     version.map_err(|failure| failure.gap("nft").why)
 }
 
-/// Whether a table that only `nft` can list decides here.
-pub fn needs_tool() -> Result<bool, Error> {
-    let Some(mut netlink) = open()? else { return Ok(false) };
-    if tables(&mut netlink)?.is_none_or(|tables| tables.is_empty()) {
-        return Ok(false);
-    }
-    Ok(deciding_tables(&mut netlink)?.iter().any(|table| !table.named_as_iptables()))
+/// How many tables there are; `None` where the kernel has no nf_tables.
+pub fn count_tables() -> Result<Option<usize>, Error> {
+    let Some(mut netlink) = open()? else { return Ok(None) };
+    Ok(tables(&mut netlink)?.map(|tables| tables.len()))
 }
 
 /// The number of the latest change to any nft table of this namespace; `None` where the kernel has no nf_tables.

@@ -18,7 +18,14 @@ use crate::sockets;
 /// The state of each source.
 pub fn preflight() -> Vec<SourceState> {
     let namespaces = Namespaces::open();
-    let mut sources = vec![iptables_state(), ipset_state(), ipvs_state(), routes_state(), sockets_state()];
+    let mut sources = vec![
+        iptables_state(),
+        nftables_state(),
+        ipset_state(),
+        ipvs_state(),
+        routes_state(),
+        sockets_state(),
+    ];
     sources.push(match &namespaces {
         Ok(namespaces) => netns_state(namespaces),
         Err(error) => state("netns", SourceHealth::Unavailable, error.in_words()),
@@ -51,13 +58,6 @@ fn iptables_state() -> SourceState {
             }
         }
     }
-    match nft::tool_version() {
-        Ok(version) => works.push(version),
-        Err(why) => {
-            needed |= nft::needs_tool().unwrap_or(true);
-            lacks.push(format!("{why}; rules of nftables proper cannot be read"));
-        }
-    }
     if let Err(error) = &generation {
         lacks.push(format!("{}; every question reads all rules again", error.in_words()));
     }
@@ -70,6 +70,29 @@ fn iptables_state() -> SourceState {
         SourceHealth::Ok
     };
     state("iptables", health, [works, lacks].concat().join("; "))
+}
+
+/// Rules are read over netlink; the tool is what remains where that fails.
+fn nftables_state() -> SourceState {
+    let tool = nft::tool_version();
+    match nft::count_tables() {
+        Ok(None) => state("nftables", SourceHealth::Ok, "no nf_tables in this kernel: nothing to read"),
+        Ok(Some(count)) => {
+            let tables = if count == 1 { "1 table".to_owned() } else { format!("{count} tables") };
+            let other = match tool {
+                Ok(version) => format!("{version} is at hand should that fail"),
+                Err(why) => format!("no other way should that fail: {why}"),
+            };
+            state("nftables", SourceHealth::Ok, format!("{tables}, read over netlink; {other}"))
+        }
+        Err(error) => match tool {
+            Ok(version) => {
+                let detail = format!("{}; rules are read by {version}", error.in_words());
+                state("nftables", SourceHealth::Degraded, detail)
+            }
+            Err(why) => state("nftables", SourceHealth::Unavailable, format!("{}; {why}", error.in_words())),
+        },
+    }
 }
 
 fn ipset_state() -> SourceState {

@@ -268,7 +268,7 @@ fn foreign_nft_tables_count_only_if_they_can_decide() {
     );
     let state = read_state(&known);
     assert!(state.foreign_nft_tables.contains(&"ip filter".to_owned()), "{state:?}");
-    assert!(state.nftables.contains("\"chain\": \"odd\""), "nft prints it: {}", state.nftables);
+    assert!(state.nftables.contains("\"chain\":\"odd\""), "nft prints it: {}", state.nftables);
     assert_eq!(state.gaps, vec![]);
 }
 
@@ -402,7 +402,7 @@ fn preflight_says_that_everything_works_for_root() {
     let Some(_scratch) = Scratch::new("pre") else { return };
     let sources = kernel::preflight();
     let names: Vec<_> = sources.iter().map(|source| source.name.as_str()).collect();
-    assert_eq!(names, ["iptables", "ipset", "ipvs", "routes", "sockets", "netns"]);
+    assert_eq!(names, ["iptables", "nftables", "ipset", "ipvs", "routes", "sockets", "netns"]);
     for source in &sources {
         assert_eq!(source.health, model::SourceHealth::Ok, "{source:?}");
         assert!(!source.detail.is_empty());

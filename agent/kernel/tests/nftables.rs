@@ -9,11 +9,20 @@ mod scratch;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use kernel::{Interfaces, in_netns, list_nftables, read_nftables};
+use kernel::{Interfaces, Kept, StampedState, StateReader, in_netns, list_nftables, read_nftables};
+use model::Timestamp;
+use model::flow::{Origin, Packet, Protocol};
+use model::walk::{Outcome, RulesStamp};
+use rules::Host;
 use rules::nft::Listing;
 use scratch::Scratch;
 
+/// Changes in a row.
+const BURST: usize = 8;
+const STAMP: RulesStamp = RulesStamp { read_at: Timestamp(0), fingerprint: 0, unchanged_since: Timestamp(0) };
 /// Rules of every expression, by the chain that they are for.
 const RULES: &str = include_str!("nftables/rules.txt");
 const SETS: &str = include_str!("nftables/sets.nft");
@@ -163,6 +172,126 @@ fn rule_sets_of_clusters_are_read_as_nft_reads_them() {
     assert!(states > 280 && compared > 5_000, "{states} rule sets with {compared} rules");
 }
 
+/// Rules that are replaced as a whole, again and again, while they are read. Both forms drop the packet; any mixture of the
+/// two lets it through, which no answer may say.
+#[test]
+fn what_is_read_under_change_is_a_state_that_was() {
+    let Some(scratch) = Scratch::new("nltorn") else { return };
+    let known = scratch.known();
+    let forms = [1, 2].map(|mark| {
+        // Enough to read that a change falls into it now and then.
+        let filler = "ip saddr 192.0.2.0/24 tcp dport { 1, 2, 3 } counter\n".repeat(200);
+        format!(
+            "flush ruleset
+             table ip t {{
+                 map m {{ type mark : verdict; elements = {{ {mark} : goto dropping_{mark} }}
+                 }}
+                 chain first {{ type filter hook input priority 0; meta mark set {mark}; {filler} jump last; }}
+                 chain last {{ meta mark vmap @m; }}
+                 chain dropping_{mark} {{ meta mark {mark} drop; }}
+             }}
+"
+        )
+    });
+    let packet = Packet {
+        origin: Origin::External,
+        in_interface: Some("lo".to_owned()),
+        protocol: Protocol::Tcp,
+        src: "127.0.0.2".parse().expect("an address"),
+        src_port: None,
+        dst: "127.0.0.1:80".parse().expect("an address"),
+    };
+    scratch.feed(&["nft", "-f", "-"], &forms[0]);
+    let stop = AtomicBool::new(false);
+    let (written, reads) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (mut certain, mut torn) = (0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let count = written.fetch_add(1, Ordering::Relaxed);
+                scratch.feed(&["nft", "-f", "-"], &forms[(count + 1) % 2]);
+                // A pause now and then, in which a read may begin and end.
+                let seen = reads.load(Ordering::Relaxed);
+                let rests = count % BURST == 0;
+                while rests && reads.load(Ordering::Relaxed) == seen && !stop.load(Ordering::Relaxed) {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        // Also if what follows panics.
+        let _stop = OnDrop(&stop);
+        let reader = StateReader::default();
+        let begun = Instant::now();
+        // Until there is enough of either, which a minute is ample for.
+        while (certain < 20 || torn == 0) && begun.elapsed() < Duration::from_mins(1) {
+            let StampedState { mut state, nftables, token } = reader.read(&known);
+            let whole = nftables.is_some();
+            let host = match nftables {
+                Some(nftables) => Host::reading(&mut state, nftables),
+                None => Host::taking(&mut state),
+            };
+            let walk = host.walk(&packet, STAMP);
+            if whole {
+                assert_eq!(walk.outcome, Outcome::Dropped, "{:?}", walk.gaps);
+                assert!(token.is_some());
+                certain += 1;
+            } else {
+                assert_eq!(walk.outcome, Outcome::Unknown, "{walk:?}");
+                assert!(
+                    walk.gaps.iter().any(|gap| gap.why.contains("changed while they were read")),
+                    "{walk:?}"
+                );
+                assert!(token.is_none());
+                torn += 1;
+            }
+            reads.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let written = written.load(Ordering::Relaxed);
+    eprintln!("{written} changes, {certain} reads of one state, {torn} torn ones");
+    assert!(certain > 0 && written > 10, "{written} changes, {certain} reads of one state, {torn} torn ones");
+}
+
+struct OnDrop<'a>(&'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Elements of sets that are part of a rule are asked for once, those of named sets always.
+#[test]
+fn what_is_kept_between_reads_is_what_cannot_change() {
+    let Some(scratch) = Scratch::new("nlkept") else { return };
+    let rules = "table ip t {
+            set s { type ipv4_addr; flags constant; elements = { 1.2.3.4 }; }
+            set n { type ipv4_addr; }
+            chain c { ip saddr { 1.1.1.1, 1.1.1.2 } drop; }
+        }
+";
+    load(&scratch, rules).expect("rules");
+    let mut kept = Kept::default();
+    let mut read = || {
+        let read = in_netns(&scratch.known().handle, || read_nftables(interfaces(), &mut kept, |_, _| false));
+        describe::all(&read.expect("enter").expect("rules").expect("nf_tables").sets[0])
+    };
+    assert_eq!(read(), read());
+    scratch.run(&["nft", "add element ip t n { 9.9.9.9 }"]);
+    scratch.run(&["nft", "add rule ip t c ip saddr { 2.2.2.2, 2.2.2.3 } drop"]);
+    scratch.run(&["nft", "flush chain ip t c"]);
+    scratch.run(&["nft", "add rule ip t c ip saddr { 3.3.3.3, 3.3.3.4 } drop"]);
+    let after = read();
+    assert_eq!(after, describe::all(&by_netlink(&scratch).sets[0]));
+    let text = after.join("\n");
+    assert!(text.contains("ip saddr { 3.3.3.3, 3.3.3.4 } drop") && !text.contains("1.1.1.1"), "{text}");
+    // The same names for other sets.
+    load(&scratch, &rules.replace("1.1.1", "7.7.7")).expect("rules");
+    let again = read();
+    assert_eq!(again, describe::all(&by_netlink(&scratch).sets[0]));
+    assert!(again.join("\n").contains("7.7.7.1"), "{again:?}");
+}
+
 /// Those of the rules that nft and the kernel take.
 fn loadable<'r>(
     scratch: &Scratch,
@@ -212,7 +341,7 @@ fn same(scratch: &Scratch, text: &str, what: &str) -> usize {
 }
 
 fn by_netlink(scratch: &Scratch) -> Listing {
-    in_netns(&scratch.known().handle, || read_nftables(interfaces(), |_, _| false))
+    in_netns(&scratch.known().handle, || read_nftables(interfaces(), &mut Kept::default(), |_, _| false))
         .expect("enter")
         .expect("rules")
         .expect("nf_tables")

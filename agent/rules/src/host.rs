@@ -47,34 +47,34 @@ impl Host {
     /// Reads a namespace's state. Never fails: what cannot be read is in [`Host::problems`] and in every walk's gaps.
     pub fn new(state: &NodeState) -> Self {
         let parse = |saved: &SavedRules| iptables::parse(saved.backend, saved.family, &*saved.text);
-        let sets = state.iptables.iter().map(parse).collect();
-        Self::of(state, sets, &state.nftables)
+        let sets: Vec<RuleSet> = state.iptables.iter().map(parse).collect();
+        let listing = list(&state.nftables, &sets);
+        Self::of(state, sets, listing)
     }
 
     /// The same, with the rules' texts taken out of the state rather than copied: they may be large.
     pub fn taking(state: &mut NodeState) -> Self {
         let saved = std::mem::take(&mut state.iptables).into_iter();
-        let sets = saved.map(|saved| iptables::parse(saved.backend, saved.family, saved.text)).collect();
+        let sets: Vec<RuleSet> =
+            saved.map(|saved| iptables::parse(saved.backend, saved.family, saved.text)).collect();
         let nftables = std::mem::take(&mut state.nftables);
-        Self::of(state, sets, &nftables)
+        let listing = list(&nftables, &sets);
+        Self::of(state, sets, listing)
     }
 
-    fn of(state: &NodeState, mut sets: Vec<RuleSet>, nftables: &str) -> Self {
+    /// The same with nftables read already, without the tables that the state's `iptables` holds.
+    pub fn reading(state: &mut NodeState, nftables: nft::Listing) -> Self {
+        let saved = std::mem::take(&mut state.iptables).into_iter();
+        let sets = saved.map(|saved| iptables::parse(saved.backend, saved.family, saved.text)).collect();
+        Self::of(state, sets, Some(nftables))
+    }
+
+    fn of(state: &NodeState, mut sets: Vec<RuleSet>, nftables: Option<nft::Listing>) -> Self {
         let mut gaps = state.gaps.clone();
         let mut unwalked = Vec::new();
         let mut known: Vec<String> = Vec::new();
         let mut foreign: Vec<String> = state.foreign_nft_tables.clone();
-        if !nftables.is_empty() {
-            let saved: Vec<(Family, Vec<String>)> = sets
-                .iter()
-                .filter(|set| set.backend == Backend::IptablesNft)
-                .map(|set| (set.family, set.tables.iter().map(|table| table.name.clone()).collect()))
-                .collect();
-            // A table that iptables-nft-save printed is a table of nf_tables too: it must not count twice.
-            let given = |family: Family, name: &str| {
-                saved.iter().any(|(of, tables)| *of == family && tables.iter().any(|table| table == name))
-            };
-            let listing = nft::parse(nftables, given);
+        if let Some(listing) = nftables {
             known = listing.tables;
             known.retain(|name| !listing.unwalked.contains(name));
             foreign.extend(listing.unwalked);
@@ -245,6 +245,16 @@ fn read_sets(state: &NodeState, sets: &[RuleSet]) -> Sets {
         }
     }
     ipsets
+}
+
+/// Reads a listing of nft, if there is one.
+fn list(nftables: &str, sets: &[RuleSet]) -> Option<nft::Listing> {
+    // A table that iptables-nft-save printed is a table of nf_tables too: it must not count twice.
+    let given = |family: Family, name: &str| {
+        let mut saved = sets.iter().filter(|set| set.backend == Backend::IptablesNft && set.family == family);
+        saved.any(|set| set.tables.iter().any(|table| table.name == name))
+    };
+    (!nftables.is_empty()).then(|| nft::parse(nftables, given))
 }
 
 /// Whether a warning of `iptables-nft-save` is of a table that it cannot print and nft's listing holds

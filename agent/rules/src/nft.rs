@@ -33,7 +33,7 @@ const MAX_PROBLEMS: usize = 100;
 const EXCERPT: usize = 120;
 
 /// A listing, read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Listing {
     /// The rules that apply to IPv4 and to IPv6; tables of family `inet` are in both.
     pub sets: [RuleSet; 2],

@@ -5,14 +5,17 @@ use std::fs::File;
 use std::hash::{Hash as _, Hasher as _};
 use std::io::Read as _;
 
-use kernel::{Known, RulesToken, StampedState, in_netns, now, read_state_stamped, rules_changed};
+use kernel::{Known, RulesToken, StampedState, StateReader, in_netns, now, rules_changed};
 use model::{NetnsOwner, NodeState, Timestamp};
+use rules::nft::Listing;
 
 use super::{Change, RuleSource};
 
 /// The kernel under this process.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct KernelSource;
+#[derive(Debug, Default)]
+pub struct KernelSource {
+    reader: StateReader,
+}
 
 /// What the state read had.
 #[derive(Debug)]
@@ -49,11 +52,15 @@ impl RuleSource for KernelSource {
         space.netns.owner == NetnsOwner::Node
     }
 
-    fn read(&self, space: &Known) -> (NodeState, Token) {
+    fn read(&self, space: &Known) -> (NodeState, Option<Listing>, Token) {
         // Before the state: a change while reading makes the next look differ.
         let surroundings = in_netns(&space.handle, surroundings).ok().flatten();
-        let StampedState { state, token } = read_state_stamped(space);
-        (state, Token { rules: token, surroundings })
+        let StampedState { state, nftables, token } = self.reader.read(space);
+        (state, nftables, Token { rules: token, surroundings })
+    }
+
+    fn retain(&self, alive: &dyn Fn(u64) -> bool) {
+        self.reader.retain(alive);
     }
 
     fn change(&self, space: &Known, token: &Token) -> Change {

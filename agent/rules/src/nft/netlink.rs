@@ -110,27 +110,43 @@ impl<G: Fn(Family, &str) -> bool> Reader<G> {
     }
 }
 
-/// The same as `nft -j list ruleset` would print, on one line; what makes no sense is left out and named.
-pub fn listing<'d>(
-    datagrams: impl IntoIterator<Item = &'d [u8]>,
-    interfaces: Interfaces,
-) -> (String, Vec<&'static str>) {
-    let mut decoder = Decoder::new(interfaces);
-    let mut text = String::from("{\"nftables\":[{\"metainfo\":{\"json_schema_version\":1}}");
-    let mut problems = Vec::new();
-    let mut print = |object: &Value<'_>| {
-        text.push(',');
-        // Writing a tree of texts and numbers to memory cannot fail.
-        text.push_str(&serde_json::to_string(object).unwrap_or_default());
-    };
-    for message in datagrams.into_iter().flat_map(wire::messages) {
-        if let Err(what) = message.and_then(|message| decoder.take(&message, &mut print)) {
-            problems.push(what);
+/// What `nft -j list ruleset` would print, on one line.
+pub struct Printing {
+    decoder: Decoder,
+    text: String,
+    problems: Vec<&'static str>,
+}
+
+impl Printing {
+    /// Begins a listing.
+    pub fn new(interfaces: Interfaces) -> Self {
+        let text = String::from("{\"nftables\":[{\"metainfo\":{\"json_schema_version\":1}}");
+        Self { decoder: Decoder::new(interfaces), text, problems: Vec::new() }
+    }
+
+    /// Takes one datagram: any number of messages.
+    pub fn take(&mut self, datagram: &[u8]) {
+        let Self { decoder, text, problems } = self;
+        for message in wire::messages(datagram) {
+            if let Err(what) = message.and_then(|message| decoder.take(&message, &mut |it| print(text, it))) {
+                problems.push(what);
+            }
         }
     }
-    decoder.flush(&mut print);
-    text.push_str("]}");
-    (text, problems)
+
+    /// The listing, and why some of what was taken is not in it.
+    pub fn finish(self) -> (String, Vec<&'static str>) {
+        let Self { mut decoder, mut text, problems } = self;
+        decoder.flush(&mut |object| print(&mut text, object));
+        text.push_str("]}");
+        (text, problems)
+    }
+}
+
+fn print(text: &mut String, object: &Value<'_>) {
+    text.push(',');
+    // Writing a tree of texts and numbers to memory cannot fail.
+    text.push_str(&serde_json::to_string(object).unwrap_or_default());
 }
 
 /// Turns messages into objects of a listing.
