@@ -3,6 +3,7 @@
 //! Knows nothing of clusters beyond which programs `up` will want; every argument passes through.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -36,7 +37,7 @@ struct Wanted {
     version: Option<Asked>,
 }
 
-/// Runs one command of `kubelab` and passes its exit code on.
+/// Does one command itself or becomes `kubelab`, which does it.
 pub fn run(arguments: &[OsString]) -> Result<ExitCode> {
     let command = arguments.first().and_then(|first| first.to_str());
     if command == Some("versions") {
@@ -68,9 +69,8 @@ pub fn run(arguments: &[OsString]) -> Result<ExitCode> {
     if let Some(directory) = directory {
         command.env(kubernetes::VARIABLE, directory);
     }
-    let status = command.status().with_context(|| format!("start {}", kubelab.display()))?;
-    // A signal has no code; shells say 128 and its number, here it is only told apart from success.
-    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
+    // In the place of this process, so that the shell waits for what it does after a Ctrl-C, and gets its exit code.
+    Err(command.exec()).with_context(|| format!("start {}", kubelab.display()))
 }
 
 fn programs(wanted: &Wanted) -> Result<PathBuf> {
