@@ -29,7 +29,6 @@ const SIDE_BY_SIDE: usize = 8;
 const FORGOTTEN: Duration = Duration::from_secs(20);
 
 #[test]
-#[ignore = "not reliable yet: on a busy machine something stayed in force at the end; run it with --ignored"]
 fn every_fault_in_iptables_mode() {
     prove("faults-iptables", ProxyMode::Iptables, |_| true);
 }

@@ -43,7 +43,10 @@ pub const FAULTS: &[Fault] = &[
         name: "unreachable-route",
         breaks: "an unreachable route to the server is left over on the client's node",
         cause: "H6",
-        symptom: Symptom::HostUnreachable,
+        // A node answers at most one such packet a second to each client, and pays for it twice, once for the error
+        // (`ip_error` in net/ipv4/route.c) and once for the message (`icmpv4_xrlim_allow` in net/ipv4/icmp.c): who tries
+        // again and again is not told any more.
+        symptom: Symptom::Lost,
         inject: |stage| route(stage, "unreachable"),
         ..Fault::USUAL
     },

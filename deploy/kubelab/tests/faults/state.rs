@@ -82,7 +82,9 @@ fn node(netns: &Netns) -> Result<Vec<(&'static str, String)>> {
         ("routing rule", &["ip", "rule", "show"]),
         ("neighbour", &["ip", "neighbour", "show", "nud", "permanent"]),
     ] {
-        all.extend(netns.run(command)?.lines().map(|line| (what, line.trim().to_owned())));
+        let lines = netns.run(command)?;
+        let kept = lines.lines().filter(|line| !is_link_local_of_bridge(line));
+        all.extend(kept.map(|line| (what, line.trim().to_owned())));
     }
     let links: Vec<Value> = serde_json::from_str(&netns.run(&["ip", "-json", "-details", "link", "show"])?)?;
     for link in links {
@@ -93,6 +95,12 @@ fn node(netns: &Netns) -> Result<Vec<(&'static str, String)>> {
     netns.enter(|| below(Path::new("/proc/sys/net"), &mut sysctls))?;
     all.extend(sysctls.into_iter().map(|(name, value)| ("sysctl", format!("{name} = {value}"))));
     Ok(all)
+}
+
+/// Whether the kernel makes and forgets this route by itself. A bridge loses its link-local address when it goes down and
+/// gets one when a pod next gives it a carrier (`addrconf_notify` in net/ipv6/addrconf.c), which no fault has to wait for.
+fn is_link_local_of_bridge(route: &str) -> bool {
+    route.contains("dev cni0") && (route.contains("fe80::") || route.contains("ff00::/8"))
 }
 
 /// Each line with its table, its chain or set, and how often it is there: the order within a chain is kube-proxy's
