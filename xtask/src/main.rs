@@ -10,6 +10,7 @@ mod ci;
 mod cluster;
 mod codegen;
 mod demo;
+mod fuzz;
 mod kubernetes;
 mod new_cause;
 mod process;
@@ -19,6 +20,7 @@ mod tidy;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -57,9 +59,18 @@ enum Task {
         /// Only this tier, 0 to 6 (CONTRIBUTING.md says what each needs).
         #[arg(long, value_name = "N")]
         tier: Option<u8>,
-        /// Include what takes long: more property cases, clusters of the oldest Kubernetes (built first if need be).
+        /// Include what takes long: more property cases, fuzzing, clusters of the oldest Kubernetes (built first if need
+        /// be).
         #[arg(long)]
         long: bool,
+    },
+    /// Feed hostile input to everything that reads a node's rules.
+    Fuzz {
+        /// Only this target, a folder of agent/fuzz/seeds.
+        target: Option<String>,
+        /// How long, for each target.
+        #[arg(long, value_name = "N", default_value_t = fuzz::LONG.as_secs())]
+        seconds: u64,
     },
     /// Measure, and print figures to compare with docs/benchmarks.md.
     Bench {
@@ -102,6 +113,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Setup { dry_run } => setup::run(setup::For::All, dry_run),
         Task::Demo { keep } => demo::run(keep),
         Task::Test { tier, long } => test::run(tier, long),
+        Task::Fuzz { target, seconds } => fuzz::run(target.as_deref(), Duration::from_secs(seconds)),
         Task::Bench { filter } => bench::run(filter.as_deref()),
         Task::Ci => ci::run(),
         Task::Codegen { check } => codegen::run(check),

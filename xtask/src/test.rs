@@ -10,6 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::fuzz;
 use crate::kubernetes::{self, Asked, Obtained, Set};
 use crate::process::{built, cargo, output, path_with_tools, root, step};
 use crate::setup::{self, For};
@@ -32,6 +33,9 @@ struct Tier {
 
 /// What the names of test programs begin with that need a full cluster.
 const FULL: &str = "full";
+
+/// The tier that replays what fuzzing found; in the long form of it, fuzzing goes on.
+const FUZZED: usize = 1;
 
 /// The first tier with clusters.
 const CLUSTERS: usize = 5;
@@ -126,7 +130,11 @@ pub fn run(tier: Option<u8>, long: bool) -> Result<()> {
     for tier in chosen {
         step(&format!("tier {}", tier.name), || run_tier(tier, &programs, &how, &mut tally))?;
     }
-    report(&tally)
+    report(&tally)?;
+    if long && tier.is_none_or(|number| usize::from(number) == FUZZED) {
+        fuzz::run(None, fuzz::LONG)?;
+    }
+    Ok(())
 }
 
 /// Gets what clusters run. Where that is impossible the tests say that they are skipped, and fail in CI.
